@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * array.h - per CPU, two fixed arrays of freed runs: one fills, one drains
+ *
+ * Purpose. The smallest memory: 16 KB per CPU, whatever the guest's size. After the per-CPU arrays of
+ * the guest free page hinting series of 2019, without its scans in the hook: a free of pages next to
+ * the CPU's newest entry extends that entry, so that a run costs one.
+ *
+ * Layout, per CPU:
+ *
+ *	head		next index << 1 | generation that fills
+ *	slot[0][N]	| run | run | run |  0  | ...		fills
+ *	slot[1][N]	|  0  |  0  |  0  |  0  | ...		drained
+ *
+ * A run is one word: dense page number << FPT_ARRAY_NR_BITS | pages; never 0. A 0 is an empty slot.
+ *
+ * Invariants.
+ *	A1  A run is in exactly one place: a slot, the drainer's hands, or the back. Slots change by
+ *	    compare-and-swap (append, extend) and exchange (drain) only.
+ *	A2  head is a hint: a stale one costs a retry, or puts a run into the generation being drained,
+ *	    where the next drain but one finds it.
+ *
+ * Who may call what: free, alloc and drain concurrently with everything, any thread. A thread may be
+ * preempted and another run on its CPU anywhere in free.
+ *
+ * Ordering. Append's compare-and-swap is a release, drain's exchange an acquire: bits that drain sets
+ * in the back come after the free that they stand for.
+ *
+ * Allocations are not seen: the hook counts only. A claim may hold pages that are used again, and
+ * isolation refuses it; the reporter then clears what it is told is used (report.h). So precision is
+ * what this tracker pays with.
+ *
+ * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as slow).
+ * alloc: wait-free. drain: wait-free, 2 x N exchanges at most per CPU and pair of passes.
+ *
+ * Full. When the filling array has no empty slot, the free is dropped and counted: its pages are not
+ * hinted until they are freed again. The capacity is array_entries, FPT_ARRAY_ENTRIES by default.
+ */
+#ifndef FPT_ARRAY_H
+#define FPT_ARRAY_H
+
+#include <fpt/tracker.h>
+
+#define FPT_ARRAY_ENTRIES 1000
+#define FPT_ARRAY_NR_BITS (FPT_WORD_BITS >= 64 ? 20u : 10u)
+#define FPT_ARRAY_MAX_NR ((1UL << FPT_ARRAY_NR_BITS) - 1)
+#define FPT_ARRAY_ATTEMPTS 8
+
+struct fpt_array_cpu {
+	fpt_atomic_t head;
+	fpt_atomic_t *slot[2];
+} __attribute__((aligned(FPT_CACHE_LINE)));
+
+struct fpt_array {
+	unsigned long entries;
+	struct fpt_array_cpu *cpu;
+};
+
+static inline unsigned long fpt_array_entries(const struct fpt_config *config)
+{
+	return config->array_entries ? config->array_entries : FPT_ARRAY_ENTRIES;
+}
+
+static inline size_t fpt_array_size(const struct fpt_config *config)
+{
+	size_t slots = fpt_mem_cost(2 * fpt_array_entries(config) * sizeof(fpt_atomic_t));
+
+	return fpt_mem_cost(sizeof(struct fpt_array)) +
+	       config->nr_cpus * (sizeof(struct fpt_array_cpu) + slots);
+}
+
+static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
+{
+	struct fpt_array *a = (struct fpt_array *)fpt_mem_take(m, sizeof(*a));
+	unsigned int i;
+
+	if (!a)
+		return FPT_ENOMEM;
+	a->entries = fpt_array_entries(config);
+	a->cpu = (struct fpt_array_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*a->cpu));
+	if (!a->cpu)
+		return FPT_ENOMEM;
+	for (i = 0; i < config->nr_cpus; i++) {
+		fpt_atomic_t *slots = fpt_xbitmap_take_words(m, 2 * a->entries);
+
+		if (!slots)
+			return FPT_ENOMEM;
+		a->cpu[i].slot[0] = slots;
+		a->cpu[i].slot[1] = slots + a->entries;
+	}
+	t->front = a;
+	return FPT_OK;
+}
+
+/* Both runs as one, 0 when they are not neighbours or too long together. */
+static inline unsigned long fpt_array_join(unsigned long a, unsigned long b)
+{
+	unsigned long a_nr = a & FPT_ARRAY_MAX_NR, b_nr = b & FPT_ARRAY_MAX_NR;
+	unsigned long a_first = a >> FPT_ARRAY_NR_BITS, b_first = b >> FPT_ARRAY_NR_BITS;
+
+	if (a_nr + b_nr > FPT_ARRAY_MAX_NR)
+		return 0;
+	if (a_first + a_nr == b_first)
+		return a + b_nr;
+	if (b_first + b_nr == a_first)
+		return b + a_nr;
+	return 0;
+}
+
+enum fpt_array_put { FPT_ARRAY_PUT, FPT_ARRAY_FULL, FPT_ARRAY_RACED };
+
+static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_array_cpu *c,
+					       unsigned long run)
+{
+	unsigned int attempt;
+
+	for (attempt = 0; attempt < FPT_ARRAY_ATTEMPTS; attempt++) {
+		unsigned long head = fpt_load(&c->head, relaxed), i = head >> 1;
+		fpt_atomic_t *slot = c->slot[head & 1] + i;
+		bool mine;
+
+		if (i) {
+			unsigned long last = fpt_load(slot - 1, relaxed);
+			unsigned long joined = last ? fpt_array_join(last, run) : 0;
+
+			/* Linearization of an extension. Pairs with drain's exchange. */
+			if (joined && fpt_cas(slot - 1, last, joined, acq_rel))
+				return FPT_ARRAY_PUT;
+		}
+		if (i == a->entries)
+			return FPT_ARRAY_FULL;
+		/* Linearization of an append. Pairs with drain's exchange. */
+		mine = fpt_cas(slot, 0, run, acq_rel);
+		/* Occupied: somebody on this CPU is between the two steps, or was left behind by a drain. */
+		(void)fpt_cas(&c->head, head, head + 2, acq_rel);
+		if (mine)
+			return FPT_ARRAY_PUT;
+	}
+	return FPT_ARRAY_RACED;
+}
+
+static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front;
+	unsigned int cpu = fpt_cpu(t->nr_cpus);
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+	fpt_pfn_t nr = 1UL << order;
+	unsigned long page;
+
+	fpt_count(t, cpu, FPT_STAT_FREED, nr);
+	/* Out of all ranges, or across an edge of one: the back knows how, and counts. */
+	if (!r || nr > r->nr - (pfn - r->pfn)) {
+		fpt_update_back(t, cpu, pfn, nr, true);
+		return;
+	}
+	page = r->index + (pfn - r->base);
+	while (nr) {
+		unsigned long some = nr < FPT_ARRAY_MAX_NR ? nr : FPT_ARRAY_MAX_NR;
+
+		switch (fpt_array_put(a, &a->cpu[cpu], page << FPT_ARRAY_NR_BITS | some)) {
+		case FPT_ARRAY_PUT:
+			break;
+		case FPT_ARRAY_FULL:
+			fpt_count(t, cpu, FPT_STAT_DROPPED, some);
+			break;
+		case FPT_ARRAY_RACED:
+			fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+			fpt_update_back(t, cpu, pfn, some, true);
+			break;
+		}
+		page += some;
+		pfn += some;
+		nr -= some;
+	}
+}
+
+static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	(void)pfn;
+	fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_ALLOCATED, 1UL << order);
+	return FPT_OK;
+}
+
+/*
+ * Move a generation of every CPU to the back. A run that a hook put where it had just been drained is
+ * found by the drain after the next: two drains see everything freed before the first.
+ */
+static inline void fpt_array_drain(struct fpt *t)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front;
+	unsigned int cpu, here = fpt_cpu(t->nr_cpus);
+
+	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
+		struct fpt_array_cpu *c = &a->cpu[cpu];
+		unsigned long gen = fpt_load(&c->head, relaxed) & 1, i;
+
+		fpt_xchg(&c->head, gen ^ 1, acq_rel);
+		for (i = 0; i < a->entries; i++) {
+			unsigned long run, page, n;
+			struct fpt_xbitmap_range *r;
+
+			if (!fpt_load(&c->slot[gen][i], relaxed))
+				continue;
+			run = fpt_xchg(&c->slot[gen][i], 0, acq_rel);	/* pairs with the hook's cas */
+			if (!run)
+				continue;	/* another drainer was faster */
+			page = run >> FPT_ARRAY_NR_BITS;
+			for (n = fpt_load(&t->back.nr_ranges, acquire); n--;) {
+				r = &t->back.range[n];
+				if (page >= r->index) {
+					fpt_update_back(t, here, r->base + (page - r->index),
+							run & FPT_ARRAY_MAX_NR, true);
+					break;
+				}
+			}
+		}
+	}
+}
+
+static const struct fpt_ops fpt_array_ops __attribute__((unused)) = {
+	.name = "array",
+	.retracts = false,
+	.max_pages = ~0UL >> FPT_ARRAY_NR_BITS,
+	.size = fpt_array_size,
+	.init = fpt_array_init,
+	.free = fpt_array_free,
+	.alloc = fpt_array_alloc,
+	.drain = fpt_array_drain,
+};
+
+#endif

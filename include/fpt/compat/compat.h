@@ -1,0 +1,52 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * compat.h - the seam: everything that differs between a kernel, user space and a test build
+ *
+ * No other header of fpt knows where it runs. Each backend defines the same names:
+ *
+ *	fpt_atomic_t				one machine word; zero bytes are a valid 0
+ *	fpt_load(a, MO)				MO: relaxed, acquire, seq_cst
+ *	fpt_store(a, v, MO)			MO: relaxed, release
+ *	fpt_xchg(a, v, MO)			MO: acq_rel
+ *	fpt_cas(a, old, new, MO)		MO: acq_rel; true when it was old and now is new
+ *	fpt_fetch_or(a, v, MO)			MO: relaxed, acquire, release, seq_cst
+ *	fpt_fetch_and(a, v, MO)			MO: relaxed, release, seq_cst
+ *	fpt_fetch_add(a, v, MO)			MO: relaxed
+ *
+ *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on at once
+ *	fpt_percpu_add(a, v)			add to a word that only code on this CPU adds to
+ *
+ *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
+ *						spinlock, safe against interrupts; blocking
+ *	fpt_pause()				inside a wait
+ *	fpt_rcu_read_lock(), fpt_rcu_read_unlock(), fpt_rcu_synchronize()
+ *						user space: only with FPT_RCU defined (liburcu, flavour bp:
+ *						no registration call)
+ *	fpt_memory_get(size), fpt_memory_put(p, size)
+ *						zeroed memory, for donation; NULL without
+ *	fpt_zero(p, n)
+ *	fpt_ctz(w)				index of the lowest set bit; w is not 0
+ *	FPT_ASSERT(x)				a claim of the author, not a check of input
+ *	FPT_CACHE_LINE				bytes; a constant
+ *
+ * Orders are C11's: seq_cst operations are in one total order, which two places rely on and name as
+ * "store, then look": each side writes its own word, then reads the other's, and at least one of them
+ * sees the other. There are no stand-alone fences (ThreadSanitizer does not model them).
+ *
+ * Backends: user.h (C11 atomics as the compiler's builtins, so that C++ can include them), linux.h (the
+ * kernel's memory model), model.h (sequentially consistent, each access announced to a test).
+ */
+#ifndef FPT_COMPAT_H
+#define FPT_COMPAT_H
+
+#if defined(__KERNEL__)
+#include <fpt/compat/linux.h>
+#elif defined(FPT_MODEL)
+#include <fpt/compat/model.h>
+#else
+#include <fpt/compat/user.h>
+#endif
+
+#define FPT_WORD_BITS (8u * (unsigned int)sizeof(unsigned long))
+
+#endif

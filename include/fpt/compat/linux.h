@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * linux.h - the seam in the Linux kernel: its memory model's primitives
+ *
+ *	C11 here	Linux			note
+ *	load relaxed	atomic_long_read
+ *	load acquire	atomic_long_read_acquire
+ *	load seq_cst	smp_mb + read_acquire	value-returning read-modify-writes are fully ordered, so
+ *						only two loads or a store and a load need the barrier
+ *	store release	atomic_long_set_release
+ *	fetch_* MO	atomic_long_fetch_*	_relaxed, _acquire, _release; seq_cst: fully ordered
+ *	xchg, cas	atomic_long_xchg, atomic_long_try_cmpxchg (fully ordered, so no weaker than acq_rel)
+ *
+ * Any context but NMI; interrupts on or off.
+ */
+#ifndef FPT_COMPAT_LINUX_H
+#define FPT_COMPAT_LINUX_H
+
+#include <linux/atomic.h>
+#include <linux/bitops.h>
+#include <linux/bug.h>
+#include <linux/cache.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/smp.h>
+#include <linux/spinlock.h>
+#include <linux/string.h>
+#include <linux/types.h>
+#include <linux/vmalloc.h>
+
+#define FPT_CACHE_LINE SMP_CACHE_BYTES
+#define FPT_ASSERT(x) WARN_ON_ONCE(!(x))
+
+typedef atomic_long_t fpt_atomic_t;
+
+static inline unsigned long fpt_linux_load_seq_cst(fpt_atomic_t *a)
+{
+	smp_mb();	/* between an earlier store or load and this one */
+	return (unsigned long)atomic_long_read_acquire(a);
+}
+
+static inline bool fpt_linux_cas(fpt_atomic_t *a, unsigned long old, unsigned long val)
+{
+	long expected = (long)old;
+
+	return atomic_long_try_cmpxchg(a, &expected, (long)val);
+}
+
+#define fpt_load_relaxed(a) ((unsigned long)atomic_long_read(a))
+#define fpt_load_acquire(a) ((unsigned long)atomic_long_read_acquire(a))
+#define fpt_load_seq_cst(a) fpt_linux_load_seq_cst(a)
+#define fpt_load(a, mo) fpt_load_##mo(a)
+
+#define fpt_store_relaxed(a, val) atomic_long_set(a, (long)(val))
+#define fpt_store_release(a, val) atomic_long_set_release(a, (long)(val))
+#define fpt_store(a, val, mo) fpt_store_##mo(a, val)
+
+#define fpt_xchg_acq_rel(a, val) ((unsigned long)atomic_long_xchg(a, (long)(val)))
+#define fpt_xchg(a, val, mo) fpt_xchg_##mo(a, val)
+#define fpt_cas_acq_rel(a, old, val) fpt_linux_cas(a, old, val)
+#define fpt_cas(a, old, val, mo) fpt_cas_##mo(a, old, val)
+
+#define fpt_fetch_or_relaxed(a, val) ((unsigned long)atomic_long_fetch_or_relaxed((long)(val), a))
+#define fpt_fetch_or_acquire(a, val) ((unsigned long)atomic_long_fetch_or_acquire((long)(val), a))
+#define fpt_fetch_or_release(a, val) ((unsigned long)atomic_long_fetch_or_release((long)(val), a))
+#define fpt_fetch_or_seq_cst(a, val) ((unsigned long)atomic_long_fetch_or((long)(val), a))
+#define fpt_fetch_or(a, val, mo) fpt_fetch_or_##mo(a, val)
+
+#define fpt_fetch_and_relaxed(a, val) ((unsigned long)atomic_long_fetch_and_relaxed((long)(val), a))
+#define fpt_fetch_and_release(a, val) ((unsigned long)atomic_long_fetch_and_release((long)(val), a))
+#define fpt_fetch_and_seq_cst(a, val) ((unsigned long)atomic_long_fetch_and((long)(val), a))
+#define fpt_fetch_and(a, val, mo) fpt_fetch_and_##mo(a, val)
+
+#define fpt_fetch_add_relaxed(a, val) ((unsigned long)atomic_long_fetch_add_relaxed((long)(val), a))
+#define fpt_fetch_add(a, val, mo) fpt_fetch_add_##mo(a, val)
+
+/* An interrupt may add to the same word between the load and the store of a plain addition. */
+#define fpt_percpu_add(a, val) atomic_long_add((long)(val), a)
+
+static inline unsigned int fpt_cpu(unsigned int nr)
+{
+	unsigned int id = raw_smp_processor_id();
+
+	return id < nr ? id : id % nr;
+}
+
+static inline void fpt_pause(void)
+{
+	cpu_relax();
+}
+
+typedef struct {
+	spinlock_t lock;
+	unsigned long flags;	/* of the holder */
+} fpt_lock_t;
+
+static inline void fpt_lock_init(fpt_lock_t *l)
+{
+	spin_lock_init(&l->lock);
+}
+
+static inline void fpt_lock(fpt_lock_t *l)
+{
+	unsigned long flags;
+
+	spin_lock_irqsave(&l->lock, flags);
+	l->flags = flags;
+}
+
+static inline void fpt_unlock(fpt_lock_t *l)
+{
+	spin_unlock_irqrestore(&l->lock, l->flags);
+}
+
+static inline void fpt_rcu_read_lock(void)
+{
+	rcu_read_lock();
+}
+
+static inline void fpt_rcu_read_unlock(void)
+{
+	rcu_read_unlock();
+}
+
+static inline void fpt_rcu_synchronize(void)
+{
+	synchronize_rcu();
+}
+
+static inline void *fpt_memory_get(size_t size)
+{
+	return vzalloc(size);
+}
+
+static inline void fpt_memory_put(void *p, size_t size)
+{
+	vfree(p);
+}
+
+static inline void fpt_zero(void *p, size_t n)
+{
+	memset(p, 0, n);
+}
+
+static inline unsigned int fpt_ctz(unsigned long w)
+{
+	return (unsigned int)__ffs(w);
+}
+
+#endif

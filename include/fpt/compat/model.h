@@ -1,0 +1,152 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * model.h - the seam in test builds: sequentially consistent, every access announced
+ *
+ * Before each access fpt_model_hook is called, when set, with what is about to happen. A test's hook
+ * can switch to another thread of its own there (a scheduling point), count, or remember which CPU
+ * wrote a line last. One operating-system thread only; the accesses themselves are plain. Memory
+ * orders are announced, not simulated: this backend cannot show a missing one.
+ */
+#ifndef FPT_COMPAT_MODEL_H
+#define FPT_COMPAT_MODEL_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#ifndef FPT_CACHE_LINE
+#define FPT_CACHE_LINE 64
+#endif
+#define FPT_ASSERT(x) assert(x)
+
+typedef struct {
+	unsigned long v;
+} fpt_atomic_t;
+
+enum fpt_model_kind { FPT_MODEL_LOAD, FPT_MODEL_STORE, FPT_MODEL_RMW, FPT_MODEL_CPU, FPT_MODEL_PAUSE };
+
+struct fpt_model_access {
+	enum fpt_model_kind kind;
+	const void *address;		/* NULL for FPT_MODEL_CPU and FPT_MODEL_PAUSE */
+	const char *order;		/* as written in the source */
+	const char *file;
+	int line;
+};
+
+extern void (*fpt_model_hook)(const struct fpt_model_access *access);
+extern unsigned int fpt_model_cpu;	/* the CPU that the running code is on */
+
+static inline void fpt_model_announce(enum fpt_model_kind kind, const void *address,
+				      const char *order, const char *file, int line)
+{
+	struct fpt_model_access access = { kind, address, order, file, line };
+
+	if (fpt_model_hook)
+		fpt_model_hook(&access);
+}
+
+static inline unsigned long fpt_model_xchg(fpt_atomic_t *a, unsigned long val)
+{
+	unsigned long old = a->v;
+
+	a->v = val;
+	return old;
+}
+
+static inline bool fpt_model_cas(fpt_atomic_t *a, unsigned long old, unsigned long val)
+{
+	if (a->v != old)
+		return false;
+	a->v = val;
+	return true;
+}
+
+#define FPT_MODEL_AT(kind, a, mo) fpt_model_announce(FPT_MODEL_##kind, (a), mo, __FILE__, __LINE__)
+
+#define fpt_load(a, mo) (FPT_MODEL_AT(LOAD, a, #mo), (a)->v)
+#define fpt_store(a, val, mo) (FPT_MODEL_AT(STORE, a, #mo), (void)((a)->v = (val)))
+#define fpt_xchg(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, val))
+#define fpt_cas(a, old, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_cas(a, old, val))
+#define fpt_fetch_or(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v | (val)))
+#define fpt_fetch_and(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v & (val)))
+#define fpt_fetch_add(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v + (val)))
+
+#define fpt_percpu_add(a, val) ((void)fpt_fetch_add(a, val, relaxed))
+#define fpt_pause() FPT_MODEL_AT(PAUSE, NULL, "")
+
+static inline unsigned int fpt_cpu(unsigned int nr)
+{
+	FPT_MODEL_AT(CPU, NULL, "");
+	return fpt_model_cpu % nr;
+}
+
+typedef struct {
+	fpt_atomic_t held;
+} fpt_lock_t;
+
+static inline void fpt_lock_init(fpt_lock_t *l)
+{
+	l->held.v = 0;
+}
+
+static inline void fpt_lock(fpt_lock_t *l)
+{
+	while (fpt_load(&l->held, relaxed) || !fpt_cas(&l->held, 0, 1, acq_rel))
+		fpt_pause();
+}
+
+static inline void fpt_unlock(fpt_lock_t *l)
+{
+	fpt_store(&l->held, 0, release);
+}
+
+/* Readers are threads of the test; what to wait for is the test's business. */
+extern void (*fpt_model_rcu_synchronize)(void);
+
+static inline void fpt_rcu_read_lock(void)
+{
+}
+
+static inline void fpt_rcu_read_unlock(void)
+{
+}
+
+static inline void fpt_rcu_synchronize(void)
+{
+	if (fpt_model_rcu_synchronize)
+		fpt_model_rcu_synchronize();
+}
+
+static inline void *fpt_memory_get(size_t size)
+{
+	return calloc(1, size);
+}
+
+static inline void fpt_memory_put(void *p, size_t size)
+{
+	(void)size;
+	free(p);
+}
+
+static inline void fpt_zero(void *p, size_t n)
+{
+	memset(p, 0, n);
+}
+
+static inline unsigned int fpt_ctz(unsigned long w)
+{
+	return (unsigned int)__builtin_ctzl(w);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

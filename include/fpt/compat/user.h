@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * user.h - the seam in user space: the compiler's C11 atomics, glibc
+ *
+ * CPU ids. With FPT_VIRTUAL_CPUS the program owns the notion of a CPU: it sets fpt_virtual_cpu in
+ * every thread, at most one thread per id at a time, ids below the tracker's nr_cpus. That is how
+ * a 64-CPU trace replays on two. Without, the id is the one that the kernel keeps in the thread's
+ * restartable-sequence area (glibc >= 2.35 registers it), or a getcpu call where there is none.
+ */
+#ifndef FPT_COMPAT_USER_H
+#define FPT_COMPAT_USER_H
+
+#include <assert.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#ifdef FPT_RCU
+#include <urcu-bp.h>
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define FPT_CACHE_LINE 64
+#define FPT_ASSERT(x) assert(x)
+
+typedef struct {
+	unsigned long v;
+} fpt_atomic_t;
+
+#define FPT_MO_relaxed __ATOMIC_RELAXED
+#define FPT_MO_acquire __ATOMIC_ACQUIRE
+#define FPT_MO_release __ATOMIC_RELEASE
+#define FPT_MO_acq_rel __ATOMIC_ACQ_REL
+#define FPT_MO_seq_cst __ATOMIC_SEQ_CST
+
+#define fpt_load(a, mo) __atomic_load_n(&(a)->v, FPT_MO_##mo)
+#define fpt_store(a, val, mo) __atomic_store_n(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_xchg(a, val, mo) __atomic_exchange_n(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_cas(a, old, val, mo) fpt_user_cas((a), (old), (val), FPT_MO_##mo)
+#define fpt_fetch_or(a, val, mo) __atomic_fetch_or(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_fetch_and(a, val, mo) __atomic_fetch_and(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_fetch_add(a, val, mo) __atomic_fetch_add(&(a)->v, (val), FPT_MO_##mo)
+
+/* A failed exchange orders nothing that a caller may rely on. */
+static inline bool fpt_user_cas(fpt_atomic_t *a, unsigned long old, unsigned long val, int mo)
+{
+	return __atomic_compare_exchange_n(&a->v, &old, val, false, mo, __ATOMIC_RELAXED);
+}
+
+static inline void fpt_pause(void)
+{
+#if defined(__x86_64__) || defined(__i386__)
+	__builtin_ia32_pause();
+#elif defined(__aarch64__)
+	__asm__ __volatile__("yield");
+#endif
+}
+
+/* Bound by symbol: the C library hides the declarations from a strict C11 program. */
+extern long fpt_user_syscall(long nr, ...) __asm__("syscall");
+extern int fpt_user_sched_yield(void) __asm__("sched_yield");
+
+#ifdef FPT_VIRTUAL_CPUS
+
+extern __thread unsigned int fpt_virtual_cpu;
+
+static inline unsigned int fpt_cpu(unsigned int nr)
+{
+	FPT_ASSERT(fpt_virtual_cpu < nr);
+	return fpt_virtual_cpu % nr;
+}
+
+/* One thread per virtual CPU: nobody else adds to its words. */
+static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
+{
+	fpt_store(a, fpt_load(a, relaxed) + val, relaxed);
+}
+
+#else
+
+#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
+#if __GLIBC_PREREQ(2, 35)
+#include <sys/rseq.h>
+#define FPT_USER_RSEQ_ID
+#endif
+#endif
+
+static inline unsigned int fpt_user_cpu_id(void)
+{
+	unsigned int id = 0;
+#ifdef FPT_USER_RSEQ_ID
+	if (__rseq_size) {
+		char *self;
+		uint32_t now;
+
+#ifdef __x86_64__
+		__asm__("mov %%fs:0, %0" : "=r"(self));
+#else
+		__asm__("mrs %0, tpidr_el0" : "=r"(self));
+#endif
+		now = __atomic_load_n(
+			&((struct rseq *)(void *)(self + __rseq_offset))->cpu_id, __ATOMIC_RELAXED);
+		if (now <= INT32_MAX)	/* otherwise not registered, see rseq(2) */
+			return now;
+	}
+#endif
+	fpt_user_syscall(SYS_getcpu, &id, NULL, NULL);
+	return id;
+}
+
+/* An id beyond nr (a CPU added later) shares another's area: all per-CPU words are atomic here. */
+static inline unsigned int fpt_cpu(unsigned int nr)
+{
+	unsigned int id = fpt_user_cpu_id();
+
+	return id < nr ? id : id % nr;
+}
+
+/* The thread may have moved since it read its CPU's id, so that two can add at once. */
+static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
+{
+	fpt_fetch_add(a, val, relaxed);
+}
+
+#endif
+
+typedef struct {
+	fpt_atomic_t held;
+} fpt_lock_t;
+
+static inline void fpt_lock_init(fpt_lock_t *l)
+{
+	fpt_store(&l->held, 0, relaxed);
+}
+
+/* Blocking. Gives the CPU away after a while: the holder may wait for it to run. */
+static inline void fpt_lock(fpt_lock_t *l)
+{
+	unsigned int spins = 0;
+
+	while (fpt_load(&l->held, relaxed) || !fpt_cas(&l->held, 0, 1, acq_rel)) {
+		fpt_pause();
+		if (++spins % 128 == 0)
+			fpt_user_sched_yield();
+	}
+}
+
+static inline void fpt_unlock(fpt_lock_t *l)
+{
+	fpt_store(&l->held, 0, release);	/* pairs with the cas in fpt_lock() */
+}
+
+#ifdef FPT_RCU
+static inline void fpt_rcu_read_lock(void)
+{
+	urcu_bp_read_lock();
+}
+
+static inline void fpt_rcu_read_unlock(void)
+{
+	urcu_bp_read_unlock();
+}
+
+static inline void fpt_rcu_synchronize(void)
+{
+	urcu_bp_synchronize_rcu();
+}
+#endif
+
+static inline void *fpt_memory_get(size_t size)
+{
+	return calloc(1, size);
+}
+
+static inline void fpt_memory_put(void *p, size_t size)
+{
+	(void)size;
+	free(p);
+}
+
+static inline void fpt_zero(void *p, size_t n)
+{
+	memset(p, 0, n);
+}
+
+static inline unsigned int fpt_ctz(unsigned long w)
+{
+	return (unsigned int)__builtin_ctzl(w);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * xbitmap.h - a sparse bitmap of free pages, for all CPUs, that knows its wholly free blocks
+ *
+ * Purpose. One bit per page: set means free. Any CPU's clear retracts any CPU's set. A *block* is an
+ * aligned run of 2^order pages, the unit of reporting; a claim takes out one block whose bits are all
+ * set. It is a tracker of its own (the hooks write it directly, see tracker.h) and the back in which
+ * the reporter keeps what the per-CPU trackers hand over. After the sparse bitmap that was proposed
+ * for guest free page hinting in 2019 and the kernel's sbitmap; the summary follows mimalloc's bitmap.
+ *
+ * Layout, per range of pages:
+ *
+ *	hinted[2]   |.........1......|			1 bit per word of hinted[1]
+ *	hinted[1]   |...1.|..........|			1 bit per word of hinted[0]
+ *	hinted[0]   |.1...|.....1....|			1 bit per block: "look here"
+ *	claimed     |.....|.....1....|			1 bit per block: in a live claim
+ *	reported    |...1.|..........|			1 bit per block: reported, untouched since
+ *	chunk       [ 0 ][ * ][ 0 ][coarse]		1 word per chunk of page bits
+ *	               |
+ *	               v    page bits, 4 KiB:  |1111...1|1101...0| ...	512 bits, one line, for 2 MiB
+ *
+ * Chunks come from the memory donated with the range, when a page of theirs is first freed.
+ *
+ * Invariants.
+ *	X1  A page's bit is what the last set or clear of it made it (a chunk marked coarse has none).
+ *	X2  A block whose bits are all set, that was not claimed since one of them was last set, is hinted
+ *	    once the set has returned. "Hinted" is conservative: a hinted block need not be full.
+ *	X3  A word of hinted[l] that is not 0 has its bit in hinted[l + 1], once all sets have returned.
+ *	X4  At most one live claim per block.
+ *	X5  Reported implies: no set or clear in the block has returned since fpt_xbitmap_submit().
+ *
+ * Who may call what:
+ *				concurrently with	context
+ *	set, clear		everything but init	any (kernel: not NMI)
+ *	claim, ... complete	everything but init	any; one caller per claim
+ *	add_range		everything but itself	any, once per range
+ *	init			nothing
+ *
+ * Ordering. The two store-then-look pairs (compat.h) are: a set writes page bits, then looks at the
+ * block's other words and at hinted, while a claim clears hinted, then looks at the page bits; and a set
+ * raises hinted[l], then looks at hinted[l + 1], while pruning clears hinted[l + 1], then looks at
+ * hinted[l] again. Whoever comes second sees the first.
+ *
+ * Progress. set, clear, submit, complete: wait-free, bounded by the words of the event and the levels.
+ * Scanning for hints: lock-free, no bound but the size of the bitmap.
+ *
+ * Full. A range added with memory for all its chunks is exact for good. Otherwise, when no chunk is left for a page to be freed, its chunk becomes coarse for good: no page bits, a
+ * set hints its block, a clear retracts nothing, a claim is decided by isolation alone. No hint is lost;
+ * fpt_xbitmap_is_coarse() tells. A range added with no memory beyond its metadata is coarse
+ * throughout: one bit per block.
+ */
+#ifndef FPT_XBITMAP_H
+#define FPT_XBITMAP_H
+
+#include <fpt/types.h>
+
+/* Bytes of page bits per chunk: what one first free takes from the pool. A power of two, >= one word. */
+#ifndef FPT_XBITMAP_CHUNK_BYTES
+#define FPT_XBITMAP_CHUNK_BYTES 4096
+#endif
+
+#ifndef FPT_XBITMAP_MAX_RANGES
+#define FPT_XBITMAP_MAX_RANGES 16
+#endif
+
+/* Enough for all blocks that a word can count, whatever its width. */
+#define FPT_XBITMAP_MAX_LEVELS 13
+
+/* In range->chunk[]: taken when the pool was empty. No address: chunks are aligned. */
+#define FPT_XBITMAP_COARSE 1UL
+
+/* Blocks of at most this order (pages fit one chunk's bits in any sensible configuration). */
+#define FPT_MAX_ORDER 20u
+
+struct fpt_xbitmap_range {
+	fpt_pfn_t pfn;			/* as added */
+	fpt_pfn_t nr;
+	fpt_pfn_t base;			/* pfn, rounded down to a block */
+	unsigned long nr_blocks;	/* from base on; those at the edges may be incomplete, so never full */
+	unsigned long nr_chunks;
+	unsigned long index;		/* dense number of base: ranges one after the other, holes left out */
+	unsigned int nr_levels;
+	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
+	fpt_atomic_t *claimed;
+	fpt_atomic_t *reported;
+	fpt_atomic_t *chunk;
+	char *pool;			/* pool_nr chunks */
+	unsigned long pool_nr;
+	fpt_atomic_t *pool_returned;	/* 1 bit per chunk: taken, then not needed */
+	size_t fixed_bytes;		/* donated, but for the pool */
+	fpt_atomic_t pool_next __attribute__((aligned(FPT_CACHE_LINE)));	/* chunks ever taken */
+};
+
+struct fpt_xbitmap {
+	unsigned int order;		/* pages per block, log2 */
+	unsigned int chunk_shift;	/* pages per chunk, log2 */
+	fpt_atomic_t nr_ranges;
+	struct fpt_xbitmap_range range[FPT_XBITMAP_MAX_RANGES];
+};
+
+/* Where a scan for claims stands. All zero is the beginning. */
+struct fpt_cursor {
+	unsigned int range;
+	unsigned long block;
+};
+
+static inline unsigned long fpt_xbitmap_words(unsigned long bits)
+{
+	return bits / FPT_WORD_BITS + (bits % FPT_WORD_BITS != 0);
+}
+
+/* FPT_EINVAL: order above FPT_MAX_ORDER. */
+static inline int fpt_xbitmap_init(struct fpt_xbitmap *x, unsigned int order)
+{
+	if (order > FPT_MAX_ORDER)
+		return FPT_EINVAL;
+	fpt_zero(x, sizeof(*x));
+	x->order = order;
+	x->chunk_shift = fpt_ctz(8UL * FPT_XBITMAP_CHUNK_BYTES);
+	if (x->chunk_shift < order)
+		x->chunk_shift = order;
+	return FPT_OK;
+}
+
+static inline size_t fpt_xbitmap_chunk_bytes(const struct fpt_xbitmap *x)
+{
+	return (size_t)1 << (x->chunk_shift - 3);
+}
+
+/* Fill in the shape of a range: everything but memory. False: it cannot be. */
+static inline bool fpt_xbitmap_shape(const struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
+				     struct fpt_xbitmap_range *r)
+{
+	fpt_pfn_t last = pfn + (nr - 1);
+	unsigned long bits;
+
+	if (!nr || last < pfn)
+		return false;
+	r->pfn = pfn;
+	r->nr = nr;
+	r->base = pfn >> x->order << x->order;
+	r->nr_blocks = ((last - r->base) >> x->order) + 1;
+	r->nr_chunks = ((last - r->base) >> x->chunk_shift) + 1;
+	for (r->nr_levels = 1, bits = r->nr_blocks; bits > FPT_WORD_BITS; r->nr_levels++)
+		bits = fpt_xbitmap_words(bits);
+	return r->nr_blocks && r->nr_chunks && r->nr_levels <= FPT_XBITMAP_MAX_LEVELS;
+}
+
+static inline size_t fpt_xbitmap_words_cost(unsigned long words)
+{
+	return fpt_mem_cost(words * sizeof(fpt_atomic_t));
+}
+
+/*
+ * Bytes that fpt_xbitmap_add_range() needs for this range: with every chunk that it can use when exact,
+ * else the metadata alone. 0: there can be no such range.
+ */
+static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
+					    bool exact)
+{
+	struct fpt_xbitmap_range r;
+	unsigned long bits;
+	unsigned int l;
+	size_t size;
+
+	if (!fpt_xbitmap_shape(x, pfn, nr, &r))
+		return 0;
+	size = fpt_xbitmap_words_cost(r.nr_chunks) + fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_chunks));
+	size += 2 * fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
+	for (l = 0, bits = r.nr_blocks; l < r.nr_levels; l++, bits = fpt_xbitmap_words(bits))
+		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
+	if (exact)
+		size += r.nr_chunks * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+	return size + FPT_CACHE_LINE;	/* the donation need not be aligned */
+}
+
+static inline fpt_atomic_t *fpt_xbitmap_take_words(struct fpt_mem *m, unsigned long words)
+{
+	return (fpt_atomic_t *)fpt_mem_take(m, words * sizeof(fpt_atomic_t));
+}
+
+/*
+ * Add pages, all held. Memory is taken off m: first the metadata, then as many chunks as fit and can be
+ * used. Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (m does not hold the metadata).
+ */
+static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
+					struct fpt_mem *m)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, relaxed);
+	struct fpt_xbitmap_range *r = &x->range[n];
+	struct fpt_mem rest = *m;
+	unsigned long bits, i;
+	size_t chunk = fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+	unsigned int l;
+
+	if (n == FPT_XBITMAP_MAX_RANGES)
+		return FPT_ENOSPC;
+	fpt_zero(r, sizeof(*r));
+	if (!fpt_xbitmap_shape(x, pfn, nr, r))
+		return FPT_ERANGE;
+	/* Blocks are claimed whole: two ranges must not share one. */
+	for (i = 0; i < n; i++) {
+		fpt_pfn_t theirs = x->range[i].base >> x->order, ours = r->base >> x->order;
+
+		if (ours >= theirs ? ours - theirs < x->range[i].nr_blocks : theirs - ours < r->nr_blocks)
+			return FPT_ERANGE;
+	}
+	r->chunk = fpt_xbitmap_take_words(&rest, r->nr_chunks);
+	r->claimed = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
+	r->reported = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
+	r->pool_returned = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_chunks));
+	if (!r->chunk || !r->claimed || !r->reported || !r->pool_returned)
+		return FPT_ENOMEM;
+	for (l = 0, bits = r->nr_blocks; l < r->nr_levels; l++, bits = fpt_xbitmap_words(bits)) {
+		r->hinted[l] = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(bits));
+		if (!r->hinted[l])
+			return FPT_ENOMEM;
+	}
+	r->fixed_bytes = m->size - rest.size;
+	r->pool = (char *)fpt_mem_take(&rest, 0);
+	if (r->pool)
+		r->pool_nr = rest.size / chunk < r->nr_chunks ? rest.size / chunk : r->nr_chunks;
+	if (r->pool_nr)
+		(void)fpt_mem_take(&rest, r->pool_nr * chunk);
+	if (n) {
+		struct fpt_xbitmap_range *before = r - 1;
+
+		/* One number is left out: no run of dense numbers leads from one range into the next. */
+		r->index = before->index + (before->nr_blocks << x->order) + 1;
+	}
+	*m = rest;
+	fpt_store(&x->nr_ranges, n + 1, release);	/* publishes the range to fpt_xbitmap_range_of() */
+	return FPT_OK;
+}
+
+/* The range that holds a page, NULL without. */
+static inline struct fpt_xbitmap_range *fpt_xbitmap_range_of(struct fpt_xbitmap *x, fpt_pfn_t pfn)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
+	unsigned long i;
+
+	for (i = 0; i < n; i++)
+		if (pfn - x->range[i].pfn < x->range[i].nr)
+			return &x->range[i];
+	return NULL;
+}
+
+/* The memory of chunk i of the pool. */
+static inline unsigned long fpt_xbitmap_pool(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					     unsigned long i)
+{
+	return (unsigned long)(uintptr_t)(r->pool + i * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x)));
+}
+
+/* An unused chunk of a pool that has fewer than the range; 0: none. At most one look at each word. */
+static inline unsigned long fpt_xbitmap_pool_take(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r)
+{
+	unsigned long i, w;
+
+	if (fpt_load(&r->pool_next, relaxed) < r->pool_nr) {
+		i = fpt_fetch_add(&r->pool_next, 1, relaxed);
+		if (i < r->pool_nr)
+			return fpt_xbitmap_pool(x, r, i);
+	}
+	for (w = 0; w < fpt_xbitmap_words(r->pool_nr); w++) {
+		unsigned long bits = fpt_load(&r->pool_returned[w], relaxed);
+
+		if (!bits)
+			continue;
+		i = fpt_ctz(bits);
+		if (fpt_fetch_and(&r->pool_returned[w], ~(1UL << i), relaxed) >> i & 1)
+			return fpt_xbitmap_pool(x, r, w * FPT_WORD_BITS + i);
+	}
+	return 0;
+}
+
+/* Nobody else has seen the chunk: it is still zero. */
+static inline void fpt_xbitmap_pool_return(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					   unsigned long address)
+{
+	unsigned long i = (address - fpt_xbitmap_pool(x, r, 0)) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+
+	fpt_fetch_or(&r->pool_returned[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, relaxed);
+}
+
+/* What chunk c is: its address, FPT_XBITMAP_COARSE, or with take false also 0. */
+static inline unsigned long fpt_xbitmap_chunk(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					      unsigned long c, bool take)
+{
+	unsigned long now = fpt_load(&r->chunk[c], acquire);	/* pairs with the cas below */
+	unsigned long mine;
+
+	if (now || !take)
+		return now;
+	if (r->pool_nr == r->nr_chunks) {
+		/* One for each: nobody's race for another chunk can leave this one without. */
+		mine = fpt_xbitmap_pool(x, r, c);
+		if (fpt_cas(&r->chunk[c], 0, mine, acq_rel))
+			fpt_fetch_add(&r->pool_next, 1, relaxed);
+		return mine;
+	}
+	mine = fpt_xbitmap_pool_take(x, r);
+	if (fpt_cas(&r->chunk[c], 0, mine ? mine : FPT_XBITMAP_COARSE, acq_rel))
+		return mine ? mine : FPT_XBITMAP_COARSE;
+	if (mine)
+		fpt_xbitmap_pool_return(x, r, mine);
+	return fpt_load(&r->chunk[c], acquire);
+}
+
+/* The word with the bit of page i (counted from r->base) in a chunk that is not coarse. */
+static inline fpt_atomic_t *fpt_xbitmap_word(struct fpt_xbitmap *x, unsigned long chunk, unsigned long i)
+{
+	unsigned long in_chunk = i & ((1UL << x->chunk_shift) - 1);
+
+	return (fpt_atomic_t *)(uintptr_t)chunk + in_chunk / FPT_WORD_BITS;
+}
+
+/* span bits from bit on, within a word */
+static inline unsigned long fpt_xbitmap_mask(unsigned long bit, unsigned long span)
+{
+	return (span == FPT_WORD_BITS ? ~0UL : (1UL << span) - 1) << bit;
+}
+
+static inline bool fpt_xbitmap_test_block(fpt_atomic_t *map, unsigned long b)
+{
+	return fpt_load(&map[b / FPT_WORD_BITS], relaxed) >> b % FPT_WORD_BITS & 1;
+}
+
+/*
+ * Raise block b in hinted[from] and above. Every level is looked at even when the one below was raised
+ * already: whoever raised it may not have got further yet. The load is the look of a store-then-look.
+ */
+static inline void fpt_xbitmap_raise(struct fpt_xbitmap_range *r, unsigned long b, unsigned int from)
+{
+	unsigned int l;
+
+	for (l = from; l < r->nr_levels; l++) {
+		fpt_atomic_t *w = &r->hinted[l][b / FPT_WORD_BITS];
+		unsigned long bit = 1UL << b % FPT_WORD_BITS;
+
+		if (!(fpt_load(w, seq_cst) & bit))
+			fpt_fetch_or(w, bit, seq_cst);
+		b /= FPT_WORD_BITS;
+	}
+}
+
+/* Take block b out of hinted; false when it was not in. */
+static inline bool fpt_xbitmap_lower(struct fpt_xbitmap_range *r, unsigned long b)
+{
+	unsigned int l;
+
+	for (l = 0; l < r->nr_levels; l++) {
+		fpt_atomic_t *w = &r->hinted[l][b / FPT_WORD_BITS];
+		unsigned long bit = 1UL << b % FPT_WORD_BITS;
+		unsigned long old = fpt_fetch_and(w, ~bit, seq_cst);
+
+		if (!l && !(old & bit))
+			return false;
+		/* A summary bit goes before its word is looked at again: clear, re-test, set again. */
+		if (l && fpt_load(&r->hinted[l - 1][b], seq_cst)) {
+			fpt_xbitmap_raise(r, b, l);
+			return true;
+		}
+		if (old & ~bit)
+			return true;
+		b /= FPT_WORD_BITS;
+	}
+	return true;
+}
+
+/* Is block b wholly inside the range as added? */
+static inline bool fpt_xbitmap_inside(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r, unsigned long b)
+{
+	fpt_pfn_t first = r->base + (b << x->order);
+	fpt_pfn_t last = first + ((1UL << x->order) - 1);
+
+	return first >= r->pfn && last - r->pfn < r->nr && last >= first;
+}
+
+/* Are all bits of block b set? The loads are the look of a store-then-look. */
+static inline bool fpt_xbitmap_full(struct fpt_xbitmap *x, unsigned long chunk, unsigned long b)
+{
+	unsigned long first = b << x->order, nr = 1UL << x->order, i;
+
+	if (nr < FPT_WORD_BITS) {
+		unsigned long mask = fpt_xbitmap_mask(first % FPT_WORD_BITS, nr);
+
+		return (fpt_load(fpt_xbitmap_word(x, chunk, first), seq_cst) & mask) == mask;
+	}
+	for (i = first; i - first < nr; i += FPT_WORD_BITS)
+		if (~fpt_load(fpt_xbitmap_word(x, chunk, i), seq_cst))
+			return false;
+	return true;
+}
+
+/* Drop the reported mark of block b; pages that lose it, 0 when it had none. */
+static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					      unsigned long b)
+{
+	unsigned long bit = 1UL << b % FPT_WORD_BITS;
+
+	if (!fpt_xbitmap_test_block(r->reported, b))
+		return 0;
+	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, relaxed) & bit ? 1UL << x->order : 0;
+}
+
+/*
+ * Set or clear the bits of pages [i, i + nr), counted from r->base and inside r. Returns the pages of
+ * blocks that lost their reported mark. *coarse is set when a page had no bit.
+ *
+ * Only two moments of a block matter to anyone but its bits: a set that may have made it full, and a
+ * clear that found it full, the first touch after a report. Both are seen in the word that changes.
+ */
+static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					      unsigned long i, unsigned long nr, bool set, bool *coarse)
+{
+	unsigned long block_nr = 1UL << x->order, refaulted = 0;
+
+	while (nr) {
+		unsigned long bit = i % FPT_WORD_BITS, b = i >> x->order, mask, now;
+		unsigned long span = FPT_WORD_BITS - bit;
+		unsigned long chunk = fpt_xbitmap_chunk(x, r, i >> x->chunk_shift, set);
+		fpt_atomic_t *w;
+
+		if (span > nr)
+			span = nr;
+		/* Where a word holds several blocks, one at a time. */
+		if (block_nr < FPT_WORD_BITS && span > block_nr - (i & (block_nr - 1)))
+			span = block_nr - (i & (block_nr - 1));
+		mask = fpt_xbitmap_mask(bit, span);
+		i += span;
+		nr -= span;
+		if (!chunk)
+			continue;	/* clear of a page that was never set */
+		if (chunk == FPT_XBITMAP_COARSE) {
+			*coarse = true;
+			refaulted += fpt_xbitmap_touch(x, r, b);
+			if (set && fpt_xbitmap_inside(x, r, b))
+				fpt_xbitmap_raise(r, b, 0);
+			continue;
+		}
+		w = fpt_xbitmap_word(x, chunk, i - span);
+		now = set ? fpt_fetch_or(w, mask, seq_cst) | mask : fpt_fetch_and(w, ~mask, release);
+		if (block_nr < FPT_WORD_BITS)
+			mask = fpt_xbitmap_mask((i - span) % FPT_WORD_BITS / block_nr * block_nr, block_nr);
+		else
+			mask = ~0UL;
+		if ((now & mask) != mask)
+			continue;	/* not full, and was not */
+		refaulted += fpt_xbitmap_touch(x, r, b);
+		/* The event's last word in the block decides; the words before are set already. */
+		if (set && (!nr || i >> x->order != b) && fpt_xbitmap_full(x, chunk, b))
+			fpt_xbitmap_raise(r, b, 0);
+	}
+	return refaulted;
+}
+
+/*
+ * Set (free) or clear (taken) the bits of nr pages from pfn on. Pages in no range are left out; returns
+ * how many. *refaulted and *coarse as fpt_xbitmap_write() says. Linearization, per page: the atomic
+ * operation on its word.
+ */
+static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr, bool set,
+					   unsigned long *refaulted, bool *coarse)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
+	fpt_pfn_t outside = 0;
+
+	if (r && nr <= r->nr - (pfn - r->pfn)) {
+		*refaulted = fpt_xbitmap_write(x, r, pfn - r->base, nr, set, coarse);
+		return 0;
+	}
+	/* Across an edge of a range: page by page. */
+	for (*refaulted = 0; nr; pfn++, nr--) {
+		r = fpt_xbitmap_range_of(x, pfn);
+		if (r)
+			*refaulted += fpt_xbitmap_write(x, r, pfn - r->base, 1, set, coarse);
+		else
+			outside++;
+	}
+	return outside;
+}
+
+/* First hinted block at or after *b. A scan that races with lower() may miss a hint; the next sees it. */
+static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned long *b)
+{
+	unsigned long i = *b, nbits[FPT_XBITMAP_MAX_LEVELS];
+	unsigned int l;
+
+	for (l = 0; l < r->nr_levels; l++)
+		nbits[l] = l ? fpt_xbitmap_words(nbits[l - 1]) : r->nr_blocks;
+	for (l = 0; l < r->nr_levels && i < nbits[l];) {
+		unsigned long first = i / FPT_WORD_BITS;
+		unsigned long w = fpt_load(&r->hinted[l][first], acquire) & (~0UL << i % FPT_WORD_BITS);
+
+		if (!w) {
+			i = first + 1;	/* nothing here: the next word's bit, one level up */
+			l++;
+			continue;
+		}
+		i = first * FPT_WORD_BITS + fpt_ctz(w);
+		if (!l) {
+			*b = i;
+			return true;
+		}
+		i *= FPT_WORD_BITS;
+		l--;
+	}
+	return false;
+}
+
+static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned long b)
+{
+	/* Release: what was done with the claim is before the next one's acquire. */
+	fpt_fetch_and(&r->claimed[b / FPT_WORD_BITS], ~(1UL << b % FPT_WORD_BITS), release);
+}
+
+/* Claim hinted block b. False: it was not hinted any more, is in a claim already, or is not full. */
+static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+					   unsigned long b)
+{
+	unsigned long bit = 1UL << b % FPT_WORD_BITS, chunk;
+
+	if (!fpt_xbitmap_lower(r, b))
+		return false;
+	if (fpt_fetch_or(&r->claimed[b / FPT_WORD_BITS], bit, acquire) & bit) {
+		fpt_xbitmap_raise(r, b, 0);	/* touched while claimed: for after the claim */
+		return false;
+	}
+	chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
+	if (chunk == FPT_XBITMAP_COARSE || (chunk && fpt_xbitmap_full(x, chunk, b)))
+		return true;
+	fpt_xbitmap_unclaim(r, b);		/* whoever fills it will hint it */
+	return false;
+}
+
+/*
+ * Claim the next block at or after the cursor, which moves behind it. False: there was none to the end,
+ * and the cursor stands at the beginning again.
+ */
+static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c, struct fpt_range *out)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
+
+	for (; c->range < n; c->range++, c->block = 0) {
+		struct fpt_xbitmap_range *r = &x->range[c->range];
+		unsigned long b = c->block;
+
+		for (; fpt_xbitmap_next_hint(r, &b); b++) {
+			if (!fpt_xbitmap_claim_block(x, r, b))
+				continue;
+			out->pfn = r->base + (b << x->order);
+			out->nr = 1UL << x->order;
+			c->block = b + 1;
+			return true;
+		}
+	}
+	c->range = 0;
+	c->block = 0;
+	return false;
+}
+
+/* The range and block of a claim. */
+static inline struct fpt_xbitmap_range *fpt_xbitmap_of_claim(struct fpt_xbitmap *x,
+							     const struct fpt_range *claim,
+							     unsigned long *b)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, claim->pfn);
+
+	FPT_ASSERT(r && claim->nr == 1UL << x->order);
+	*b = (claim->pfn - r->base) >> x->order;
+	FPT_ASSERT(fpt_xbitmap_test_block(r->claimed, *b));
+	return r;
+}
+
+/*
+ * The claimed block is about to go to the host. Called while nobody can take its pages: a touch after
+ * this call drops the mark again (X5).
+ */
+static inline void fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_range *claim)
+{
+	unsigned long b;
+	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
+
+	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
+}
+
+/*
+ * End a claim. rehint: it was not reported and shall be found again. Without, it is found again when
+ * a page of it is next freed.
+ */
+static inline void fpt_xbitmap_end_claim(struct fpt_xbitmap *x, const struct fpt_range *claim, bool rehint)
+{
+	unsigned long b;
+	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
+
+	if (rehint) {
+		(void)fpt_xbitmap_touch(x, r, b);
+		fpt_xbitmap_raise(r, b, 0);
+	}
+	fpt_xbitmap_unclaim(r, b);
+}
+
+/* Is a page free, as far as bits tell? Coarse: true when its block is hinted. For tests and tools. */
+static inline bool fpt_xbitmap_test(struct fpt_xbitmap *x, fpt_pfn_t pfn)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
+	unsigned long i, chunk;
+
+	if (!r)
+		return false;
+	i = pfn - r->base;
+	chunk = fpt_xbitmap_chunk(x, r, i >> x->chunk_shift, false);
+	if (chunk == FPT_XBITMAP_COARSE)
+		return fpt_xbitmap_test_block(r->hinted[0], i >> x->order);
+	return chunk && (fpt_load(fpt_xbitmap_word(x, chunk, i), acquire) >> i % FPT_WORD_BITS & 1);
+}
+
+static inline bool fpt_xbitmap_is_coarse(struct fpt_xbitmap *x, fpt_pfn_t pfn)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
+
+	return r && fpt_xbitmap_chunk(x, r, (pfn - r->base) >> x->chunk_shift, false) == FPT_XBITMAP_COARSE;
+}
+
+/* Bytes donated, and of them in use (chunks handed out count). */
+static inline void fpt_xbitmap_memory(struct fpt_xbitmap *x, size_t *donated, size_t *used)
+{
+	size_t chunk = fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+	unsigned long n = fpt_load(&x->nr_ranges, acquire), i;
+
+	for (*donated = 0, *used = 0, i = 0; i < n; i++) {
+		struct fpt_xbitmap_range *r = &x->range[i];
+		unsigned long taken = fpt_load(&r->pool_next, relaxed);
+
+		*donated += r->fixed_bytes + r->pool_nr * chunk;
+		*used += r->fixed_bytes + (taken < r->pool_nr ? taken : r->pool_nr) * chunk;
+	}
+}
+
+#endif
