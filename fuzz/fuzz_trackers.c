@@ -1,0 +1,775 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * fuzz_trackers.c - bytes as the life of a tracker, beside a naive model of its pages
+ *
+ * The input is run once per tracker. It begins with the tracker's shape; every further operation is a
+ * byte and its arguments, and bytes that are missing are 0. So every input means something, and most
+ * changes of one byte change one operation.
+ *
+ * Interrupts. The headers are built with the backend "model", which announces every access. An operation
+ * can ask for the next one to run inside of it, before its n-th access, on any CPU: what an interrupt
+ * or a preempting thread does. They nest, so that not every interleaving can be had; tests/explore.h
+ * does those.
+ *
+ * Checked, always:
+ *	- isolate is asked for whole blocks of added ranges only, none of them in a live claim
+ *	- what a pass submits is out of the allocator; a page held is not
+ *	- nothing behind or before donated memory is written, and memory_used <= memory_donated
+ *	- a pass ends, and no reporter has more pages out than it may
+ * and when nothing is under way:
+ *	- the counters are what the model counted
+ *	- exact trackers: a page's bit says whether it is held; a block is claimed only when it is free, and
+ *	  not again after a report before it was touched
+ *	- at the end every free block is reported, unless the tracker counted drops
+ */
+#define FPT_MODEL
+#define FPT_XBITMAP_CHUNK_BYTES 8
+#define FPT_XBITMAP_MAX_RANGES 3
+
+#include <fpt/fpt.h>
+
+#include <stdio.h>
+
+#define MAX_CPUS 4u
+#define MAX_NR 8192u			/* pages per range */
+#define MAX_CLAIMS 8u
+#define NR_REPORTERS 2u
+#define MAX_DEPTH 3u
+#define CANARY 64u			/* bytes before and behind donated memory */
+#define CANARY_BYTE 0xc5
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+void (*fpt_model_hook)(const struct fpt_model_access *access);
+void (*fpt_model_rcu_synchronize)(void);
+unsigned int fpt_model_cpu;
+
+enum page_state {
+	HELD,
+	FREE,
+	FREEING,		/* in its free hook: nobody can take it yet */
+	TAKING,			/* in its alloc hook: out of the allocator already */
+	HOST,			/* isolated */
+};
+
+enum { BLOCK_CLAIMED = 1, BLOCK_REPORTED = 2 };
+
+struct donation {
+	char *all;		/* CANARY bytes, the donated ones, CANARY bytes */
+	size_t size;
+};
+
+struct model_range {
+	fpt_pfn_t pfn, nr, base;
+	unsigned long nr_blocks;
+	uint8_t *page;		/* enum page_state */
+	uint8_t *block;
+	struct donation donation;
+};
+
+struct model_reporter {
+	struct fpt_reporter rep;
+	struct fpt_batch batch;
+	bool busy;		/* one caller's at a time */
+	bool begun;
+};
+
+struct model_claim {
+	struct fpt_range range;
+	bool submitted;
+};
+
+struct model {
+	const uint8_t *data;
+	size_t left;
+
+	struct fpt t;
+	struct fpt_config config;
+	struct donation front;
+	struct model_range range[FPT_XBITMAP_MAX_RANGES];
+	unsigned int nr_ranges;
+	bool adding;		/* one fpt_add_range() at a time */
+	struct model_reporter reporter[NR_REPORTERS];
+	struct model_claim claim[MAX_CLAIMS];
+	unsigned int nr_claims;
+	struct fpt_cursor cursor;
+	bool claiming;		/* the cursor is in use */
+	size_t given;		/* bytes that the tracker took */
+
+	unsigned long freed, allocated, outside, refaulted, reported, failed;
+	unsigned int outside_events;	/* hooks running for pages in no range */
+	unsigned int busy_left;		/* isolate answers FPT_BUSY this often */
+	unsigned int interrupt_in;	/* accesses, 0: none asked for */
+	unsigned int depth;
+	bool interrupted;		/* since the outermost operation began */
+	bool ever_interrupted;
+};
+
+static struct model *current;
+
+#define REQUIRE(what, x) do { \
+	if (!(x)) \
+		fail(what, #x, __LINE__); \
+} while (0)
+
+static void fail(const char *what, const char *expression, int line)
+{
+	fprintf(stderr, "fuzz_trackers.c:%d: tracker %s: %s: %s\n", line, current->config.ops->name, what,
+		expression);
+	abort();
+}
+
+static unsigned int byte(struct model *m)
+{
+	if (!m->left)
+		return 0;
+	m->left--;
+	return *m->data++;
+}
+
+static unsigned int two_bytes(struct model *m)
+{
+	unsigned int low = byte(m);
+
+	return low | byte(m) << 8;
+}
+
+/* Memory to donate: bytes at any alignment, dirty or zeroed. */
+static struct fpt_mem donate(struct donation *d, size_t size, unsigned int misalign, bool zeroed)
+{
+	struct fpt_mem mem = { NULL, size, zeroed };
+
+	d->size = size + misalign;
+	/* At one alignment, so that an input takes the same path every time. */
+	d->all = NULL;
+	if (posix_memalign((void **)&d->all, FPT_CACHE_LINE, d->size + 2 * CANARY))
+		abort();
+	if (!d->all)
+		abort();
+	memset(d->all, CANARY_BYTE, d->size + 2 * CANARY);
+	mem.base = d->all + CANARY + misalign;
+	memset(mem.base, zeroed ? 0 : 0xa5, size);
+	return mem;
+}
+
+static void check_donation(const struct donation *d)
+{
+	size_t i;
+
+	for (i = 0; i < CANARY; i++) {
+		REQUIRE("written before donated memory", (uint8_t)d->all[i] == CANARY_BYTE);
+		REQUIRE("written behind donated memory",
+			(uint8_t)d->all[CANARY + d->size + i] == CANARY_BYTE);
+	}
+}
+
+static struct model_range *range_of(struct model *m, fpt_pfn_t pfn)
+{
+	unsigned int i;
+
+	for (i = 0; i < m->nr_ranges; i++)
+		if (pfn - m->range[i].pfn < m->range[i].nr)
+			return &m->range[i];
+	return NULL;
+}
+
+static uint8_t *block_of(struct model *m, const struct model_range *r, fpt_pfn_t pfn)
+{
+	return &r->block[(pfn - r->base) >> m->config.order];
+}
+
+static bool sees_everything(const struct model *m)
+{
+	return m->config.ops->retracts && m->config.ops != &fpt_none_ops;
+}
+
+/* The allocator's side of the isolate protocol, for any claim. */
+static enum fpt_isolated take(struct model *m, struct fpt_range claim)
+{
+	struct model_range *r = range_of(m, claim.pfn);
+	fpt_pfn_t i;
+	bool used = false, moving = false;
+
+	REQUIRE("isolate, not one block", claim.nr == 1UL << m->config.order);
+	REQUIRE("isolate, not aligned", !(claim.pfn & (claim.nr - 1)));
+	REQUIRE("isolate, outside", r && claim.nr - 1 <= r->nr - 1 - (claim.pfn - r->pfn));
+	for (i = 0; i < claim.nr; i++) {
+		uint8_t state = r->page[claim.pfn - r->pfn + i];
+
+		REQUIRE("isolate, with the host already", state != HOST);
+		used |= state == HELD;
+		moving |= state == FREEING || state == TAKING;
+	}
+	REQUIRE("isolate, in two claims", !(*block_of(m, r, claim.pfn) & BLOCK_CLAIMED));
+	/* Two claimers in each other's way may leave a hint that is no longer needed. */
+	if (sees_everything(m) && !m->ever_interrupted)
+		REQUIRE("claimed again, though untouched since its report",
+			!(*block_of(m, r, claim.pfn) & BLOCK_REPORTED));
+	if (m->busy_left) {
+		m->busy_left--;
+		return FPT_BUSY;
+	}
+	if (used || moving)
+		return moving ? FPT_BUSY : FPT_USED;
+	memset(&r->page[claim.pfn - r->pfn], HOST, claim.nr);
+	*block_of(m, r, claim.pfn) |= BLOCK_CLAIMED | BLOCK_REPORTED;
+	return FPT_TAKEN;
+}
+
+/* For a claim that was made this moment. */
+static enum fpt_isolated isolate(void *ctx, struct fpt_range claim)
+{
+	struct model *m = (struct model *)ctx;
+	struct model_range *r = range_of(m, claim.pfn);
+	void (*hook)(const struct fpt_model_access *access) = fpt_model_hook;
+
+	fpt_model_hook = NULL;	/* not a moment of the program's */
+	if (sees_everything(m) && !m->interrupted && !fpt_xbitmap_is_coarse(&m->t.back, claim.pfn))
+		REQUIRE("claimed with a page held", !memchr(&r->page[claim.pfn - r->pfn], HELD, claim.nr));
+	fpt_model_hook = hook;
+	return take(m, claim);
+}
+
+static void put_back(void *ctx, struct fpt_range claim)
+{
+	struct model *m = (struct model *)ctx;
+	struct model_range *r = range_of(m, claim.pfn);
+	fpt_pfn_t i;
+
+	for (i = 0; i < claim.nr; i++)
+		REQUIRE("put back, not isolated", r->page[claim.pfn - r->pfn + i] == HOST);
+	memset(&r->page[claim.pfn - r->pfn], FREE, claim.nr);
+	*block_of(m, r, claim.pfn) &= (uint8_t)~BLOCK_CLAIMED;
+}
+
+static bool is_free(void *ctx, fpt_pfn_t pfn)
+{
+	struct model *m = (struct model *)ctx;
+	struct model_range *r = range_of(m, pfn);
+
+	return r->page[pfn - r->pfn] != HELD;
+}
+
+static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
+
+/* Pages of the host's: all of them isolated, the moment that they are handed over. */
+static void check_submitted(struct model *m, const struct fpt_range *claim)
+{
+	struct model_range *r = range_of(m, claim->pfn);
+	fpt_pfn_t i;
+
+	REQUIRE("submitted, outside", r);
+	for (i = 0; i < claim->nr; i++)
+		REQUIRE("submitted, not isolated", r->page[claim->pfn - r->pfn + i] == HOST);
+}
+
+static void completed(struct model *m, const struct fpt_range *claim, bool ok)
+{
+	if (ok) {
+		m->reported += claim->nr;
+		return;
+	}
+	m->failed += claim->nr;
+	*block_of(m, range_of(m, claim->pfn), claim->pfn) &= (uint8_t)~BLOCK_REPORTED;
+}
+
+static void one_operation(struct model *m);
+
+static void interrupt(const struct fpt_model_access *access)
+{
+	struct model *m = current;
+	unsigned int cpu = fpt_model_cpu;
+
+	(void)access;
+	if (!m->interrupt_in || --m->interrupt_in || m->depth == MAX_DEPTH)
+		return;
+	m->interrupted = true;
+	m->ever_interrupted = true;
+	one_operation(m);
+	fpt_model_cpu = cpu;
+}
+
+/*
+ * Free or take pages, whichever the first of them allows, and as many as agree with it: the largest
+ * order up to the one asked for.
+ */
+static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
+{
+	struct model_range *r = range_of(m, pfn);
+	bool take = r && r->page[pfn - r->pfn] == FREE;
+	uint8_t from = take ? FREE : HELD, now = take ? TAKING : FREEING;
+	fpt_pfn_t nr, i;
+	unsigned long outside;
+	int result = FPT_OK;
+
+	for (;; order--) {
+		nr = 1UL << order;
+		for (i = 0, outside = 0; i < nr; i++) {
+			r = range_of(m, pfn + i);
+			outside += !r;
+			if (r && r->page[pfn + i - r->pfn] != from)
+				break;
+		}
+		if (i == nr && pfn + (nr - 1) >= pfn)
+			break;
+		if (!order)
+			return;
+	}
+	for (i = 0; i < nr; i++) {
+		uint8_t *block;
+
+		r = range_of(m, pfn + i);
+		if (!r)
+			continue;
+		r->page[pfn + i - r->pfn] = now;
+		block = block_of(m, r, pfn + i);
+		if (*block & BLOCK_REPORTED)
+			m->refaulted += 1UL << m->config.order;
+		*block &= (uint8_t)~BLOCK_REPORTED;
+	}
+	m->outside_events += outside != 0;
+	if (take)
+		result = fpt_alloc(&m->t, pfn, order);
+	else
+		fpt_free(&m->t, pfn, order);
+	m->outside_events -= outside != 0;
+	REQUIRE("alloc's answer", result == FPT_OK);
+	for (i = 0; i < nr; i++) {
+		r = range_of(m, pfn + i);
+		if (!r)
+			continue;
+		REQUIRE("a page changed hands inside its hook", r->page[pfn + i - r->pfn] == now);
+		r->page[pfn + i - r->pfn] = take ? HELD : FREE;
+	}
+	*(take ? &m->allocated : &m->freed) += nr;
+	/* The array does not look at where an allocated page is. */
+	if (!take || m->config.ops->retracts)
+		m->outside += outside;
+}
+
+/* A page number: in a range, or a bit beside it. */
+static fpt_pfn_t some_page(struct model *m)
+{
+	unsigned int which = byte(m), at = two_bytes(m);
+
+	if (!m->nr_ranges)
+		return at;
+	if (which & 0x80)
+		return m->range[which % m->nr_ranges].pfn + at - 64;
+	return m->range[which % m->nr_ranges].pfn + at % m->range[which % m->nr_ranges].nr;
+}
+
+static void add_range(struct model *m)
+{
+	unsigned int where = byte(m), nr = two_bytes(m) % MAX_NR, how = byte(m), i;
+	unsigned int misalign = how >> 3 & 15, at = two_bytes(m);
+	struct model_range new, *r = &new;
+	bool exact = how & 1, possible, overlap = false, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
+	size_t size, least;
+	struct fpt_mem mem, before;
+	fpt_pfn_t last;
+	int result;
+
+	if (m->adding || m->outside_events)
+		return;
+	memset(r, 0, sizeof(*r));
+	/* Large ones reach the third level of the summary, small ones are fast. */
+	r->nr = nr = how & 0x80 ? nr : nr % 600;
+	switch (where & 3) {
+	case 0:
+		r->pfn = at;
+		break;
+	case 1:
+		r->pfn = -(fpt_pfn_t)nr - (where >> 2) * (fpt_pfn_t)(at & 1);	/* up to the last page */
+		break;
+	case 2:
+		r->pfn = m->nr_ranges ? m->range[m->nr_ranges - 1].pfn + m->range[m->nr_ranges - 1].nr : 0;
+		r->pfn += where >> 2;
+		break;
+	case 3:
+		r->pfn = (fpt_pfn_t)at << (where >> 2) % FPT_WORD_BITS;
+		break;
+	}
+	last = r->pfn + (r->nr - 1);
+	possible = r->nr && last >= r->pfn;
+	r->base = r->pfn >> m->config.order << m->config.order;
+	r->nr_blocks = ((last - r->base) >> m->config.order) + 1;
+	for (i = 0; i < m->nr_ranges; i++) {
+		fpt_pfn_t first = m->range[i].base >> m->config.order;
+		fpt_pfn_t mine = r->base >> m->config.order;
+
+		overlap |= mine <= first + (m->range[i].nr_blocks - 1) && first <= mine + (r->nr_blocks - 1);
+	}
+	size = fpt_range_size(&m->t, r->pfn, r->nr, exact);
+	least = fpt_range_size(&m->t, r->pfn, r->nr, false);
+	if (!possible) {
+		REQUIRE("size of an impossible range", !size && !least);
+		size = 4096;
+	} else {
+		REQUIRE("size of a range", least && size >= least);
+	}
+	if (how & 4)	/* more or less than was said */
+		size = size * (at >> 8) / 128;
+	mem = donate(&r->donation, size, misalign, how & 2);
+	before = mem;
+	/* Before the tracker knows it: a hook may run as soon as it does. */
+	r->page = (uint8_t *)calloc(r->nr + 1, 1);
+	r->block = (uint8_t *)calloc(possible ? r->nr_blocks : 1, 1);
+	if (!r->page || !r->block)
+		abort();
+	m->adding = true;
+	result = fpt_add_range(&m->t, r->pfn, r->nr, &mem);
+	m->adding = false;
+	check_donation(&r->donation);
+	if (result == FPT_OK) {
+		REQUIRE("added, impossible", possible && !overlap && !full);
+		REQUIRE("more was taken than given", mem.size <= before.size &&
+			(char *)mem.base + mem.size == (char *)before.base + before.size);
+		m->given += before.size - mem.size;
+		m->range[m->nr_ranges++] = *r;
+		return;
+	}
+	REQUIRE("memory taken by a call that failed", mem.base == before.base && mem.size == before.size);
+	if (full)
+		REQUIRE("no place left", result == FPT_ENOSPC || result == FPT_ERANGE);
+	else if (!possible || overlap)
+		REQUIRE("impossible range", result == FPT_ERANGE);
+	else if (result == FPT_ERANGE)	/* too large for the front's page numbers */
+		REQUIRE("refused", m->config.ops->max_pages);
+	else
+		REQUIRE("refused", result == FPT_ENOMEM && before.size < least);
+	free(r->donation.all);
+	free(r->page);
+	free(r->block);
+}
+
+static unsigned long nr_blocks(const struct model *m)
+{
+	unsigned long n = 0;
+	unsigned int i;
+
+	for (i = 0; i < m->nr_ranges; i++)
+		n += m->range[i].nr_blocks;
+	return n;
+}
+
+static void complete_batch(struct model *m, struct model_reporter *p, bool ok)
+{
+	struct fpt_batch batch = p->batch;
+	unsigned int i;
+
+	for (i = 0; i < batch.nr; i++)
+		completed(m, &batch.range[i], ok);
+	fpt_pass_complete(&p->rep, &p->batch, ok);
+	REQUIRE("batch completed", !p->batch.nr);
+}
+
+static unsigned int next_batch(struct model *m, struct model_reporter *p)
+{
+	unsigned int i, n = fpt_pass_next(&p->rep, &p->batch);
+
+	REQUIRE("batch size", n == p->batch.nr && n <= p->rep.batch);
+	REQUIRE("pages in flight", p->rep.in_flight <= p->rep.max_in_flight);
+	for (i = 0; i < n; i++)
+		check_submitted(m, &p->batch.range[i]);
+	return n;
+}
+
+/* A whole pass. Every block is found once at most, but for what an interrupt freed meanwhile. */
+static void pass(struct model *m, struct model_reporter *p, bool ok)
+{
+	unsigned long limit = nr_blocks(m) + 1, n = 0;
+
+	if (p->batch.nr)
+		complete_batch(m, p, ok);
+	fpt_pass_begin(&p->rep);
+	while (next_batch(m, p)) {
+		complete_batch(m, p, ok);
+		REQUIRE("a pass does not end", ++n <= limit || m->interrupted);
+		if (n > limit + 4 * MAX_NR)
+			REQUIRE("a pass does not end, interrupted", false);
+	}
+}
+
+static void claim(struct model *m)
+{
+	struct fpt_range got[4];
+	unsigned int want = byte(m) % 4 + 1, n, i;
+
+	if (m->claiming || want > MAX_CLAIMS - m->nr_claims)
+		return;
+	m->claiming = true;
+	n = fpt_claim(&m->t, &m->cursor, got, want);
+	m->claiming = false;
+	if (n < want)
+		REQUIRE("cursor at the end", !m->cursor.range && !m->cursor.block);
+	for (i = 0; i < n; i++) {
+		m->claim[m->nr_claims].range = got[i];
+		m->claim[m->nr_claims].submitted = false;
+		m->nr_claims++;
+	}
+}
+
+/* The next step of some claim; last: to its end. */
+static void advance(struct model *m, unsigned int which, bool ok, bool last)
+{
+	struct model_claim c;
+	enum fpt_isolated got;
+
+	if (!m->nr_claims)
+		return;
+	/* Out of the list while it is worked on: it is one caller's. */
+	which %= m->nr_claims;
+	c = m->claim[which];
+	m->claim[which] = m->claim[--m->nr_claims];
+	if (!c.submitted) {
+		got = take(m, c.range);
+		if (got != FPT_TAKEN) {
+			fpt_release(&m->t, &c.range, got);
+			return;
+		}
+		fpt_submit(&m->t, &c.range);
+		check_submitted(m, &c.range);
+		c.submitted = true;
+		if (!last && m->nr_claims < MAX_CLAIMS) {
+			m->claim[m->nr_claims++] = c;
+			return;
+		}
+	}
+	completed(m, &c.range, ok);
+	put_back(m, c.range);
+	fpt_complete(&m->t, &c.range, ok);
+}
+
+static void one_operation(struct model *m)
+{
+	unsigned int what = byte(m), how, i, nr;
+	struct model_reporter *p = &m->reporter[what >> 4 & 1];
+	fpt_pfn_t pfn;
+
+	m->depth++;
+	if (what & 0x40)
+		fpt_model_cpu = (what >> 5) % m->config.nr_cpus;
+	switch (what & 15) {
+	case 0:
+	case 1:
+		pfn = some_page(m);
+		event(m, pfn, byte(m) % 14);
+		break;
+	case 2:
+	case 3:
+		pfn = some_page(m);
+		nr = byte(m);
+		for (i = 0; i <= nr; i++)
+			event(m, pfn + i, 0);
+		break;
+	case 4:
+		pfn = some_page(m) >> m->config.order << m->config.order;
+		event(m, pfn, m->config.order);
+		break;
+	case 5:
+		add_range(m);
+		break;
+	case 6:
+	case 7:
+		how = byte(m);
+		if (!p->busy) {
+			p->busy = true;
+			pass(m, p, how & 1);
+			p->busy = false;
+		}
+		break;
+	case 8:
+		if (!p->busy && !p->batch.nr) {
+			p->busy = true;
+			if (what & 0x20)
+				fpt_pass_begin(&p->rep);
+			next_batch(m, p);
+			p->busy = false;
+		}
+		break;
+	case 9:
+		how = byte(m);
+		if (!p->busy && p->batch.nr) {
+			p->busy = true;
+			complete_batch(m, p, how & 1);
+			p->busy = false;
+		}
+		break;
+	case 10:
+		claim(m);
+		break;
+	case 11:
+		how = byte(m);
+		advance(m, how >> 2, how & 1, how & 2);
+		break;
+	case 12:
+		m->busy_left = byte(m) % 8;
+		break;
+	default:
+		/* A lock is held with interrupts off. */
+		how = byte(m);
+		if (m->config.ops != &fpt_lockmap_ops)
+			m->interrupt_in = how + 1;
+		break;
+	}
+	m->depth--;
+}
+
+static void check_counters(struct model *m)
+{
+	unsigned long out = 0, *c;
+	struct fpt_stats stats;
+	unsigned int i;
+
+	fpt_get_stats(&m->t, &stats);
+	c = stats.count;
+	REQUIRE("memory used", stats.memory_used <= stats.memory_donated);
+	REQUIRE("memory donated", stats.memory_donated <= m->given);
+	for (i = 0; i < m->nr_claims; i++)
+		out += m->claim[i].range.nr;
+	for (i = 0; i < NR_REPORTERS; i++)
+		out += m->reporter[i].rep.in_flight;
+	REQUIRE("claimed pages", c[FPT_STAT_CLAIMED] == out + c[FPT_STAT_BUSY] + c[FPT_STAT_USED] +
+		c[FPT_STAT_REPORTED] + c[FPT_STAT_FAILED]);
+	REQUIRE("reported", c[FPT_STAT_REPORTED] == m->reported);
+	REQUIRE("failed", c[FPT_STAT_FAILED] == m->failed);
+	if (m->config.ops == &fpt_none_ops) {
+		REQUIRE("nothing is known", !c[FPT_STAT_FREED] && !c[FPT_STAT_CLAIMED]);
+		return;
+	}
+	REQUIRE("freed", c[FPT_STAT_FREED] == m->freed);
+	REQUIRE("allocated", c[FPT_STAT_ALLOCATED] == m->allocated);
+	REQUIRE("outside", c[FPT_STAT_OUTSIDE] == m->outside);
+	if (sees_everything(m)) {
+		REQUIRE("dropped", !c[FPT_STAT_DROPPED]);
+		if (!m->ever_interrupted)
+			REQUIRE("refaulted", c[FPT_STAT_REFAULTED] == m->refaulted);
+	}
+}
+
+static void check_bits(struct model *m)
+{
+	unsigned int i;
+	fpt_pfn_t k;
+
+	if (!sees_everything(m))
+		return;
+	for (i = 0; i < m->nr_ranges; i++) {
+		struct model_range *r = &m->range[i];
+
+		for (k = 0; k < r->nr; k++)
+			if (!fpt_xbitmap_is_coarse(&m->t.back, r->pfn + k))
+				REQUIRE("a page's bit", fpt_xbitmap_test(&m->t.back, r->pfn + k) ==
+					(r->page[k] != HELD));
+	}
+}
+
+/* Let everything come to its end; then every free block has been reported. */
+static void finish(struct model *m)
+{
+	struct fpt_stats stats;
+	unsigned int i;
+	unsigned long b;
+
+	m->interrupt_in = 0;
+	m->interrupted = false;
+	m->busy_left = 0;
+	check_bits(m);
+	while (m->nr_claims)
+		advance(m, 0, true, true);
+	for (i = 0; i < NR_REPORTERS; i++)
+		if (m->reporter[i].batch.nr)
+			complete_batch(m, &m->reporter[i], true);
+	check_counters(m);
+	/* "Two drains", and what they put into blocks that the first pass found used. */
+	for (i = 0; i < 3; i++)
+		pass(m, &m->reporter[0], true);
+	check_counters(m);
+	check_bits(m);
+	fpt_get_stats(&m->t, &stats);
+	if (stats.count[FPT_STAT_DROPPED] || m->config.ops == &fpt_none_ops)
+		return;
+	for (i = 0; i < m->nr_ranges; i++) {
+		struct model_range *r = &m->range[i];
+
+		for (b = 0; b < r->nr_blocks; b++) {
+			fpt_pfn_t first = r->base + (b << m->config.order), nr = 1UL << m->config.order, k;
+
+			if (first < r->pfn || nr - 1 > r->nr - 1 - (first - r->pfn))
+				continue;	/* not all of it is in the range */
+			if (first - r->pfn >= r->nr)
+				continue;
+			for (k = 0; k < nr; k++)
+				if (r->page[first - r->pfn + k] != FREE)
+					break;
+			REQUIRE("a free block was not reported", k < nr || r->block[b] & BLOCK_REPORTED);
+		}
+	}
+}
+
+static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data, size_t size)
+{
+	unsigned int shape, batch, i;
+	struct fpt_mem mem;
+	size_t front;
+
+	memset(m, 0, sizeof(*m));
+	current = m;
+	fpt_model_cpu = 0;
+	m->data = data;
+	m->left = size;
+	shape = byte(m);
+	m->config.ops = ops;
+	m->config.nr_cpus = shape % MAX_CPUS + 1;
+	m->config.order = byte(m) % 14;
+	m->config.array_entries = byte(m) % 32;
+	batch = byte(m);
+	front = fpt_size(&m->config);
+	mem = donate(&m->front, front, shape >> 2 & 63, shape & 1);
+	if (batch == 255) {
+		mem.size -= mem.size * byte(m) / 255;
+		REQUIRE("init", fpt_init(&m->t, &m->config, &mem) == FPT_OK || mem.size < front);
+		check_donation(&m->front);
+		free(m->front.all);
+		return;
+	}
+	REQUIRE("init", fpt_init(&m->t, &m->config, &mem) == FPT_OK && mem.size <= front);
+	m->given = front - mem.size;
+	for (i = 0; i < NR_REPORTERS; i++) {
+		unsigned long cap = (batch >> 5) + 1UL;
+
+		REQUIRE("reporter", fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m, batch % 32 + 1,
+						      cap << m->config.order) == FPT_OK);
+	}
+	fpt_model_hook = interrupt;
+	while (m->left) {
+		m->interrupted = false;
+		one_operation(m);
+		fpt_model_cpu = 0;
+	}
+	fpt_model_hook = NULL;
+	finish(m);
+	fpt_destroy(&m->t);
+	check_donation(&m->front);
+	free(m->front.all);
+	for (i = 0; i < m->nr_ranges; i++) {
+		check_donation(&m->range[i].donation);
+		free(m->range[i].donation.all);
+		free(m->range[i].page);
+		free(m->range[i].block);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static const struct fpt_ops *const ops[] = {
+		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_lockmap_ops, &fpt_none_ops,
+	};
+	static struct model m;
+	unsigned int i;
+
+	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
+		run(&m, ops[i], data, size);
+	return 0;
+}

@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* guest.c - see guest.h */
+#include "sim/guest.h"
+
+#include <fpt/report.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#define BLOCK_ISOLATED (UINT64_C(1) << 63)
+#define BLOCK_OWNED (UINT64_C(1) << 32)
+#define BLOCK_TAKEN UINT64_C(1)
+#define BLOCK_TAKEN_MASK (BLOCK_OWNED - 1)
+
+struct signature {
+	uint64_t page;
+	uint64_t generation;
+};
+
+static int fail(struct trace_error *err, const char *what)
+{
+	snprintf(err->text, sizeof(err->text), "guest: %s: %s", what, strerror(errno));
+	return -1;
+}
+
+/* Join neighbours until there are no more than the trackers take; the smallest gap goes first. */
+static void join_spans(struct guest_span *span, size_t *nr, size_t max)
+{
+	while (*nr > max) {
+		size_t best = 1, i;
+
+		for (i = 2; i < *nr; i++)
+			if (span[i].pfn - (span[i - 1].pfn + span[i - 1].nr) <
+			    span[best].pfn - (span[best - 1].pfn + span[best - 1].nr))
+				best = i;
+		span[best - 1].nr = span[best].pfn + span[best].nr - span[best - 1].pfn;
+		memmove(&span[best], &span[best + 1], (*nr - best - 1) * sizeof(*span));
+		--*nr;
+	}
+}
+
+static int make_spans(struct guest *g, const struct trace *t, struct trace_error *err)
+{
+	unsigned int align = g->order > GUEST_MAX_ORDER ? g->order : GUEST_MAX_ORDER;
+	struct guest_span *span = calloc(t->ranges.nr ? t->ranges.nr : 1, sizeof(*span));
+	size_t nr = 0, i;
+
+	if (!span)
+		return fail(err, "page ranges");
+	for (i = 0; i < t->ranges.nr; i++) {
+		const struct trace_extent *x = &t->ranges.v[i];
+		uint64_t first = x->pfn >> align << align;
+		uint64_t end = ((x->pfn + x->nr - 1) >> align << align) + (UINT64_C(1) << align);
+
+		if (nr && first <= span[nr - 1].pfn + span[nr - 1].nr) {
+			span[nr - 1].nr = end - span[nr - 1].pfn;
+			continue;
+		}
+		span[nr].pfn = first;
+		span[nr++].nr = end - first;
+	}
+	join_spans(span, &nr, GUEST_MAX_SPANS);
+	for (i = 0; i < nr; i++) {
+		g->span[i] = span[i];
+		g->span[i].page = g->nr_pages;
+		g->nr_pages += span[i].nr;
+	}
+	g->nr_spans = (unsigned int)nr;
+	free(span);
+	if (g->nr_pages)
+		return 0;
+	snprintf(err->text, sizeof(err->text), "guest: the trace has no pages");
+	return -1;
+}
+
+static int map_memory(struct guest *g, enum guest_backing backing, struct trace_error *err)
+{
+	size_t size = g->nr_pages * g->page_size;
+	int flags = MAP_NORESERVE | (backing == GUEST_ANONYMOUS ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+
+	if (backing == GUEST_SHARED_FILE) {
+		g->fd = memfd_create("fpt-guest", MFD_CLOEXEC);
+		if (g->fd < 0 || ftruncate(g->fd, (off_t)size))
+			return fail(err, "memfd of the guest's size");
+	}
+	g->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, flags, g->fd, 0);
+	if (g->memory == MAP_FAILED) {
+		g->memory = NULL;
+		return fail(err, "mapping of the guest's size");
+	}
+	/* The kernel may know no huge pages: then there is nothing to switch off. */
+	(void)madvise(g->memory, size, MADV_NOHUGEPAGE);
+	return 0;
+}
+
+static struct signature *signature_of(struct guest *g, uint64_t page)
+{
+	return (struct signature *)(void *)(g->memory + page * g->page_size);
+}
+
+static void make_resident(struct guest *g, uint64_t page)
+{
+	if (g->flags[page] & GUEST_RESIDENT)
+		return;
+	g->flags[page] |= GUEST_RESIDENT;
+	atomic_fetch_add_explicit(&g->resident, 1, memory_order_relaxed);
+}
+
+static void sign(struct guest *g, uint64_t page)
+{
+	struct signature *s = signature_of(g, page);
+
+	if (g->flags[page] & GUEST_DISCARDED)
+		atomic_fetch_add_explicit(&g->refaults, 1, memory_order_relaxed);
+	s->page = ~page;
+	s->generation = ++g->generation[page];
+	make_resident(g, page);
+	g->flags[page] = GUEST_SIGNED | GUEST_RESIDENT;
+}
+
+static void verify(struct guest *g, uint64_t page)
+{
+	const struct signature *s = signature_of(g, page);
+
+	if (!(g->flags[page] & GUEST_SIGNED))
+		return;
+	if (s->page != ~page || s->generation != g->generation[page])
+		atomic_fetch_add_explicit(&g->data_loss, 1, memory_order_relaxed);
+	/* Reading a page that is gone brings it back. */
+	make_resident(g, page);
+}
+
+/* Everything is held; then what is free at time 0 is given back. */
+static void set_up_pages(struct guest *g, const struct trace *t)
+{
+	uint64_t b, p;
+	size_t i;
+
+	memset((void *)g->held, 1, g->nr_pages);
+	for (b = 0; b < guest_nr_blocks(g); b++)
+		atomic_init(&g->block[b], (BLOCK_OWNED + BLOCK_TAKEN) << g->order);
+	for (i = 0; i < t->free_before.nr; i++) {
+		const struct trace_extent *x = &t->free_before.v[i];
+		uint64_t first = guest_page(g, x->pfn);
+
+		for (p = first; p < first + x->nr; p++) {
+			guest_disown(g, p, 0);
+			guest_give(g, p, 0);
+		}
+	}
+	/* What the trace will free must have been written by somebody before. */
+	for (i = 0; g->touch && i < t->nr_events; i++) {
+		const struct trace_event *e = &t->events[i];
+
+		for (p = guest_page(g, e->pfn); p < guest_page(g, e->pfn) + (UINT64_C(1) << e->order); p++)
+			if (!e->alloc && atomic_load(&g->held[p]) && !(g->flags[p] & GUEST_SIGNED))
+				sign(g, p);
+	}
+}
+
+int guest_init(struct guest *g, const struct trace *t, unsigned int order, enum guest_backing backing,
+	       bool touch, struct trace_error *err)
+{
+	memset(g, 0, sizeof(*g));
+	g->order = order;
+	g->page_size = t->page_size;
+	g->touch = touch;
+	g->fd = -1;
+	if (make_spans(g, t, err))
+		return -1;
+	g->held = calloc(g->nr_pages, sizeof(*g->held));
+	g->flags = calloc(g->nr_pages, sizeof(*g->flags));
+	g->generation = calloc(g->nr_pages, sizeof(*g->generation));
+	g->block = calloc(guest_nr_blocks(g), sizeof(*g->block));
+	if (!g->held || !g->flags || !g->generation || !g->block) {
+		fail(err, "page states");
+		guest_destroy(g);
+		return -1;
+	}
+	if (touch && map_memory(g, backing, err)) {
+		guest_destroy(g);
+		return -1;
+	}
+	set_up_pages(g, t);
+	return 0;
+}
+
+void guest_destroy(struct guest *g)
+{
+	if (g->memory)
+		munmap(g->memory, g->nr_pages * g->page_size);
+	if (g->fd >= 0)
+		close(g->fd);
+	free((void *)g->held);
+	free(g->flags);
+	free(g->generation);
+	free((void *)g->block);
+	memset(g, 0, sizeof(*g));
+	g->fd = -1;
+}
+
+/* Add to the words of all blocks of an event. */
+static void add_to_blocks(struct guest *g, uint64_t page, unsigned int order, uint64_t each)
+{
+	uint64_t nr = UINT64_C(1) << order, end = page + nr;
+
+	while (page < end) {
+		uint64_t next = ((page >> g->order) + 1) << g->order;
+
+		if (next > end)
+			next = end;
+		/* Pairs with the isolator's exchange: what was done to the pages comes before, or after. */
+		atomic_fetch_add_explicit(&g->block[page >> g->order], each * (next - page),
+					  memory_order_acq_rel);
+		page = next;
+	}
+}
+
+bool guest_take(struct guest *g, uint64_t page, unsigned int order)
+{
+	uint64_t first = page >> g->order, last = (page + (UINT64_C(1) << order) - 1) >> g->order, b, p;
+
+	add_to_blocks(g, page, order, BLOCK_TAKEN);
+	for (b = first; b <= last; b++) {
+		if (!(atomic_load_explicit(&g->block[b], memory_order_acquire) & BLOCK_ISOLATED))
+			continue;
+		add_to_blocks(g, page, order, -BLOCK_TAKEN);
+		return false;
+	}
+	for (p = page; p < page + (UINT64_C(1) << order); p++)
+		atomic_store_explicit(&g->held[p], 1, memory_order_relaxed);
+	return true;
+}
+
+void guest_own(struct guest *g, uint64_t page, unsigned int order)
+{
+	uint64_t p;
+
+	for (p = page; g->touch && p < page + (UINT64_C(1) << order); p++)
+		sign(g, p);
+	add_to_blocks(g, page, order, BLOCK_OWNED);
+}
+
+void guest_disown(struct guest *g, uint64_t page, unsigned int order)
+{
+	uint64_t p;
+
+	for (p = page; p < page + (UINT64_C(1) << order); p++) {
+		if (g->touch)
+			verify(g, p);
+		g->flags[p] &= (uint8_t)~GUEST_SIGNED;
+		atomic_store_explicit(&g->held[p], 0, memory_order_relaxed);
+	}
+	add_to_blocks(g, page, order, -BLOCK_OWNED);
+}
+
+void guest_give(struct guest *g, uint64_t page, unsigned int order)
+{
+	add_to_blocks(g, page, order, -BLOCK_TAKEN);
+}
+
+enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r)
+{
+	uint64_t first = guest_page(g, r.pfn) >> g->order, nr = r.nr >> g->order, b;
+	enum fpt_isolated answer;
+
+	if (g->skip_isolation)
+		return FPT_TAKEN;
+	for (b = first; b < first + nr; b++) {
+		uint64_t now = 0;
+
+		if (atomic_compare_exchange_strong_explicit(&g->block[b], &now, BLOCK_ISOLATED,
+							    memory_order_acq_rel, memory_order_acquire))
+			continue;
+		answer = now & ~BLOCK_ISOLATED & ~BLOCK_TAKEN_MASK ? FPT_USED : FPT_BUSY;
+		while (b-- > first)
+			atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED, memory_order_acq_rel);
+		return answer;
+	}
+	return FPT_TAKEN;
+}
+
+void guest_put_back(struct guest *g, struct fpt_range r)
+{
+	uint64_t first = guest_page(g, r.pfn) >> g->order, nr = r.nr >> g->order, b;
+
+	for (b = first; b < first + nr; b++)
+		atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED, memory_order_acq_rel);
+}
+
+bool guest_is_free(struct guest *g, uint64_t pfn)
+{
+	return !atomic_load_explicit(&g->held[guest_page(g, pfn)], memory_order_relaxed);
+}
+
+uint64_t guest_count_free(struct guest *g, struct fpt_range r)
+{
+	uint64_t page = guest_page(g, r.pfn), n = 0, i;
+
+	for (i = 0; i < r.nr; i++)
+		n += !atomic_load_explicit(&g->held[page + i], memory_order_relaxed);
+	return n;
+}
+
+void guest_verify_all(struct guest *g)
+{
+	uint64_t p;
+
+	for (p = 0; g->touch && p < g->nr_pages; p++)
+		if (atomic_load_explicit(&g->held[p], memory_order_relaxed))
+			verify(g, p);
+}
+
+int guest_check_residency(struct guest *g, struct trace_error *err)
+{
+	size_t host_page = (size_t)sysconf(_SC_PAGESIZE), per = g->page_size / host_page;
+	unsigned char *in_core = malloc(g->nr_pages * per);
+	uint64_t differ = 0, p;
+	size_t i;
+
+	if (!in_core || mincore(g->memory, g->nr_pages * g->page_size, in_core)) {
+		free(in_core);
+		return fail(err, "asking which pages are resident");
+	}
+	for (p = 0; p < g->nr_pages; p++) {
+		bool ours = g->flags[p] & GUEST_RESIDENT, theirs = false;
+
+		for (i = 0; i < per; i++)
+			theirs |= in_core[p * per + i] & 1;
+		differ += ours != theirs;
+	}
+	free(in_core);
+	if (!differ)
+		return 0;
+	snprintf(err->text, sizeof(err->text),
+		 "guest: residency differs from the kernel's in %llu of %llu pages: this is a bug of fpt, "
+		 "or something else changed the mapping", (unsigned long long)differ,
+		 (unsigned long long)g->nr_pages);
+	return -1;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* host.c - see host.h */
+#include "sim/host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#ifndef MADV_PAGEOUT
+#define MADV_PAGEOUT 21
+#endif
+
+enum guest_backing host_backing(enum host_discard how)
+{
+	return how == HOST_PUNCH ? GUEST_SHARED_FILE : GUEST_ANONYMOUS;
+}
+
+static int discard_pages(struct host *h, uint64_t page, uint64_t nr)
+{
+	size_t offset = page * h->g->page_size, size = nr * h->g->page_size;
+	char *at = h->g->memory + offset;
+
+	h->ranges++;
+	h->calls++;
+	switch (h->how) {
+	case HOST_DONTNEED:
+		return madvise(at, size, MADV_DONTNEED);
+	case HOST_PUNCH:
+		return fallocate(h->g->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+	case HOST_FREE:
+		h->calls++;
+		return madvise(at, size, MADV_FREE) || madvise(at, size, MADV_PAGEOUT);
+	}
+	return -1;
+}
+
+int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *err)
+{
+	unsigned int i, end;
+	uint64_t p;
+
+	if (!h->g->touch)
+		return 0;
+	for (i = 0; i < b->nr; i = end) {
+		uint64_t page = guest_page(h->g, b->range[i].pfn), nr = b->range[i].nr;
+
+		for (end = i + 1; end < b->nr && guest_page(h->g, b->range[end].pfn) == page + nr; end++)
+			nr += b->range[end].nr;
+		if (discard_pages(h, page, nr)) {
+			snprintf(err->text, sizeof(err->text), "host: discarding %llu pages: %s",
+				 (unsigned long long)nr, strerror(errno));
+			return -1;
+		}
+		for (p = page; p < page + nr; p++) {
+			if (h->g->flags[p] & GUEST_RESIDENT)
+				atomic_fetch_sub_explicit(&h->g->resident, 1, memory_order_relaxed);
+			h->g->flags[p] = (uint8_t)((h->g->flags[p] & GUEST_SIGNED) | GUEST_DISCARDED);
+		}
+	}
+	return 0;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* setup.c - see setup.h; and the table of trackers */
+#include "sim/setup.h"
+#include "sim/buddy.h"
+
+#include <stdio.h>
+#include <string.h>
+
+__thread unsigned int fpt_virtual_cpu;
+
+#define MS UINT64_C(1000000)
+#define MIB (UINT64_C(1) << 20)
+
+#define POLICY(period) { \
+	.period_ns = (period), .latency_ns = 1 * MS, .batch = FPT_BATCH_MAX, .in_flight = 64 * MIB, \
+	.exact = true, .discard = HOST_DONTNEED, \
+}
+
+const struct sim_tracker sim_trackers[] = {
+	{ "none", &fpt_none_ops, false, POLICY(100 * MS) },
+	{ "lockmap", &fpt_lockmap_ops, false, POLICY(100 * MS) },
+	{ "array", &fpt_array_ops, false, POLICY(100 * MS) },
+	{ "xbitmap", &fpt_xbitmap_ops, false, POLICY(100 * MS) },
+	{ "buddy", &buddy_ops, true, POLICY(BUDDY_DELAY_NS) },
+	{ .name = NULL },
+};
+
+const struct sim_tracker *sim_tracker_find(const char *name, size_t length)
+{
+	const struct sim_tracker *t;
+
+	for (t = sim_trackers; t->name; t++)
+		if (strlen(t->name) == length && !memcmp(t->name, name, length))
+			return t;
+	return NULL;
+}
+
+static struct fpt_mem donate(struct setup *s, unsigned int i, size_t size)
+{
+	struct fpt_mem m = { NULL, size, true };
+
+	s->size[i] = size + FPT_CACHE_LINE;
+	s->memory[i] = fpt_memory_get(s->size[i]);
+	/* Aligned, so that the metadata's size does not depend on where the memory happens to be. */
+	if (s->memory[i])
+		m.base = (char *)s->memory[i] + (-(uintptr_t)s->memory[i] & (FPT_CACHE_LINE - 1));
+	return m;
+}
+
+/* The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter would. */
+static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned int *since_drain)
+{
+	while (nr) {
+		unsigned int order = 0;
+
+		while (order < GUEST_MAX_ORDER && !(pfn >> order & 1) && nr >> (order + 1))
+			order++;
+		fpt_free(t, pfn, order);
+		pfn += UINT64_C(1) << order;
+		nr -= UINT64_C(1) << order;
+		if (++*since_drain % 64 == 0 && t->ops->drain)
+			t->ops->drain(t);
+	}
+}
+
+int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t, unsigned int nr_cpus,
+		  const struct sim_tracker *tracker, const struct sim_config *config,
+		  struct trace_error *err)
+{
+	struct fpt_config c = {
+		.ops = tracker->ops,
+		.nr_cpus = nr_cpus,
+		.order = config->order,
+		.array_entries = config->policy.entries,
+	};
+	size_t size = fpt_size(&c);
+	unsigned int i, since_drain = 0;
+	struct fpt_mem m;
+	int error;
+
+	memset(s, 0, sizeof(*s));
+	m = donate(s, 0, size);
+	error = m.base ? fpt_init(&s->t, &c, &m) : FPT_ENOMEM;
+	for (i = 0; !error && !tracker->walks_buddy && i < g->nr_spans; i++) {
+		size = fpt_range_size(&s->t, g->span[i].pfn, g->span[i].nr, config->policy.exact);
+		m = donate(s, i + 1, size);
+		error = m.base ? fpt_add_range(&s->t, g->span[i].pfn, g->span[i].nr, &m) : FPT_ENOMEM;
+	}
+	if (error) {
+		snprintf(err->text, sizeof(err->text), "%s: %s", tracker->name,
+			 error == FPT_ENOMEM ? "not enough memory for the tracker" :
+			 "the tracker does not take this trace's pages");
+		setup_free(s);
+		return -1;
+	}
+	fpt_virtual_cpu = 0;
+	for (i = 0; i < t->free_before.nr; i++)
+		hint_extent(&s->t, t->free_before.v[i].pfn, t->free_before.v[i].nr, &since_drain);
+	return 0;
+}
+
+void setup_free(struct setup *s)
+{
+	unsigned int i;
+
+	fpt_destroy(&s->t);
+	for (i = 0; i < 1 + GUEST_MAX_SPANS; i++)
+		if (s->memory[i])
+			fpt_memory_put(s->memory[i], s->size[i]);
+	memset(s, 0, sizeof(*s));
+}

@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * setup.h - a tracker over a guest's pages, with its donated memory
+ */
+#ifndef FPT_SIM_SETUP_H
+#define FPT_SIM_SETUP_H
+
+#include "sim/sim.h"
+
+#include <fpt/fpt.h>
+
+struct setup {
+	struct fpt t;
+	void *memory[1 + GUEST_MAX_SPANS];
+	size_t size[1 + GUEST_MAX_SPANS];
+};
+
+/*
+ * A tracker for nr_cpus virtual CPUs with all of g's pages, and hints for those that are free at time 0
+ * (the initial scan). On error nothing is left to free.
+ */
+int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t, unsigned int nr_cpus,
+		  const struct sim_tracker *tracker, const struct sim_config *config,
+		  struct trace_error *err);
+void setup_free(struct setup *s);
+
+#endif

@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * sim.h - what a tracker costs and is worth on a trace
+ *
+ * Two kinds of run per tracker and trace:
+ *
+ *	sim_quality()	one thread, virtual time: deterministic. Memory is touched and discarded.
+ *	sim_speed()	one thread per virtual CPU and a reporter, as fast as it goes. Events of one page
+ *			keep their order across CPUs. With touch, memory is touched and discarded as well
+ *			(safety); without, hooks are timed.
+ *
+ * Results are objects; how they are printed is the tool's business.
+ */
+#ifndef FPT_SIM_H
+#define FPT_SIM_H
+
+#include "sim/guest.h"
+#include "sim/host.h"
+
+struct sim_policy {
+	uint64_t period_ns;		/* between the beginnings of two passes */
+	uint64_t latency_ns;		/* from handing a batch to the host until it is discarded */
+	unsigned int batch;		/* ranges per batch */
+	uint64_t in_flight;		/* bytes out at once, at most */
+	unsigned long entries;		/* array: entries per CPU and generation */
+	bool exact;			/* donate memory for one bit per page, not one per block */
+	enum host_discard discard;
+};
+
+struct sim_tracker {
+	const char *name;
+	const struct fpt_ops *ops;
+	bool walks_buddy;		/* upstream's reporting: no hints, see buddy.h */
+	struct sim_policy policy;	/* defaults */
+};
+
+struct sim_config {
+	unsigned int order;
+	struct sim_policy policy;
+	bool skip_isolation;		/* for tests: the mutant that loses data */
+};
+
+/* A distribution's summary; count 0: there is none. */
+struct sim_times {
+	uint64_t count;
+	double p50_ms, p99_ms, total_ms;
+};
+
+struct sim_quality {
+	double gib_minutes;		/* resident memory over time */
+	uint64_t peak_rss_bytes;
+	double recall;			/* of the truly free memory at this order, reported; time-averaged */
+	double free_gib_minutes;	/* its denominator: the same for every tracker */
+	double precision;		/* of claimed pages, free when checked; negative: nothing was claimed */
+	struct sim_times free_to_report;
+	uint64_t censored;		/* blocks that were taken, or the trace over, before they were reported */
+	struct sim_times stall;		/* allocations that met an isolated block */
+	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes, data_loss;
+};
+
+struct sim_speed {
+	uint64_t events;
+	double cpu_ns;			/* processor time of all virtual CPUs, waits left out */
+	double wait_ns;			/* waiting for another CPU's event or for an isolated block */
+	uint64_t passes;
+	uint64_t data_loss;
+};
+
+/* All trackers, the null-named one last. */
+extern const struct sim_tracker sim_trackers[];
+const struct sim_tracker *sim_tracker_find(const char *name, size_t length);
+
+/*
+ * The trace must be normalised. progress, when not NULL, is called now and then with the share done. Errors:
+ * -1 and one line; a data loss is a result, not an error.
+ */
+typedef void (*sim_progress)(void *ctx, double share);
+
+int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
+		struct sim_quality *out, sim_progress progress, void *ctx, struct trace_error *err);
+
+/* The order of events per virtual CPU, made once per trace. */
+struct sim_schedule;
+struct sim_schedule *sim_schedule_make(const struct trace *t, struct trace_error *err);
+void sim_schedule_free(struct sim_schedule *s);
+
+int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct sim_tracker *tracker,
+	      const struct sim_config *config, bool touch, struct sim_speed *out, struct trace_error *err);
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* main.c - the fpt command: picks the subcommand */
+#include "tool.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *what;
+} commands[] = {
+	{ "record", cmd_record, "capture the page events of the running kernel into a trace" },
+	{ "import", cmd_import, "turn ftrace text into a trace" },
+	{ "info", cmd_info, "say what is in a trace" },
+	{ "compare", cmd_compare, "replay traces through trackers and print what each costs and is worth" },
+};
+
+static const char *current = "";
+
+void tool_error(const char *format, ...)
+{
+	va_list ap;
+
+	fprintf(stderr, "fpt%s%s: ", *current ? " " : "", current);
+	va_start(ap, format);
+	vfprintf(stderr, format, ap);
+	va_end(ap);
+	fputc('\n', stderr);
+}
+
+static void usage(FILE *to)
+{
+	fputs("Usage: fpt COMMAND [ARGUMENT...]\n\n", to);
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+		fprintf(to, "  %-8s  %s\n", commands[i].name, commands[i].what);
+	fputs("\n'fpt COMMAND --help' lists a command's options.\n", to);
+}
+
+int main(int argc, char **argv)
+{
+	static char name[32];
+
+	if (argc < 2) {
+		usage(stderr);
+		return EXIT_USAGE;
+	}
+	if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+		usage(stdout);
+		return EXIT_OK;
+	}
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		if (strcmp(argv[1], commands[i].name))
+			continue;
+		current = commands[i].name;
+		record_remove_stale();
+		/* What getopt and argp begin their lines with. */
+		snprintf(name, sizeof(name), "fpt %s", current);
+		argv[1] = name;
+		return commands[i].run(argc - 1, argv + 1);
+	}
+	tool_error("unknown command '%s'; 'fpt --help' lists the commands", argv[1]);
+	return EXIT_USAGE;
+}

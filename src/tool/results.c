@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* results.c - results of fpt compare as a table and as JSON */
+#include "compare.h"
+
+#include <jansson.h>
+#include <math.h>
+
+#define MIB 1048576.0
+
+const char *const discard_names[] = {
+	[HOST_DONTNEED] = "dontneed", [HOST_PUNCH] = "punch", [HOST_FREE] = "free", NULL,
+};
+
+static void cell(FILE *to, int width, int decimals, double value, bool known)
+{
+	if (known)
+		fprintf(to, " %*.*f", width, decimals, value);
+	else
+		fprintf(to, " %*s", width, "-");
+}
+
+static void print_heading(FILE *to, const struct trace *t, const struct result *r)
+{
+	uint64_t anomalies = trace_anomalies_total(&r->anomalies);
+
+	fprintf(to, "%s: %llu events, %u CPUs, %.1f s, %.0f MiB", r->trace, (unsigned long long)r->events,
+		t->nr_cpus, (double)t->duration_ns / 1e9,
+		(double)trace_extents_total(&t->ranges) * t->page_size / MIB);
+	if (t->lost)
+		fprintf(to, ", %llu events lost in recording", (unsigned long long)t->lost);
+	if (anomalies)
+		fprintf(to, ", %llu anomalies repaired", (unsigned long long)anomalies);
+	fprintf(to, "\n%.0f %% of it wholly free at order %u%s; replay alone takes %.0f ns per event\n\n",
+		t->duration_ns ? 100 * r->quality.free_gib_minutes * 1073741824.0 /
+		((double)t->duration_ns / 60e9) /
+		((double)trace_extents_total(&t->ranges) * t->page_size) : 0, r->order,
+		r->known ? "" : " (no snapshot: of pages that the trace has seen)", r->replay_ns_per_event);
+}
+
+void print_table(FILE *to, const struct trace *t, const struct result *results, size_t nr)
+{
+	if (!nr)
+		return;
+	print_heading(to, t, results);
+	fputs("          hooks  recall  prec.  resident  peak    free to report ms         stalls"
+	      "                             meta  data\n"
+	      "tracker   ns/ev       %      %   GiB*min   MiB    p50     p99 never    nr  p99 ms"
+	      " reports refaults dropped    KiB  loss\n", to);
+	for (size_t i = 0; i < nr; i++) {
+		const struct result *r = &results[i];
+		const struct sim_quality *q = &r->quality;
+
+		fprintf(to, "%-8s", r->tracker->name);
+		cell(to, 6, 1, r->ns_per_event, true);
+		cell(to, 7, 1, 100 * q->recall, q->free_gib_minutes > 0);
+		cell(to, 6, 1, 100 * q->precision, q->precision >= 0);
+		fprintf(to, " %9.4f %5.0f", q->gib_minutes, (double)q->peak_rss_bytes / MIB);
+		cell(to, 6, 0, q->free_to_report.p50_ms, q->free_to_report.count);
+		cell(to, 7, 0, q->free_to_report.p99_ms, q->free_to_report.count);
+		fprintf(to, " %5llu %5llu", (unsigned long long)q->censored, (unsigned long long)q->stall.count);
+		cell(to, 7, 2, q->stall.p99_ms, q->stall.count);
+		fprintf(to, " %7llu %8llu %7llu %6.0f %5llu\n", (unsigned long long)q->reports,
+			(unsigned long long)q->refaults, (unsigned long long)q->dropped,
+			(double)q->metadata_bytes / 1024, (unsigned long long)r->data_loss);
+	}
+	fputc('\n', to);
+}
+
+static json_t *number(double value, bool known)
+{
+	return known && isfinite(value) ? json_real(value) : json_null();
+}
+
+static json_t *count(uint64_t n)
+{
+	return json_integer((json_int_t)n);
+}
+
+static json_t *policy_json(const struct sim_policy *p)
+{
+	return json_pack("{s:f, s:f, s:i, s:f, s:I, s:b, s:s}",
+			 "period_ms", (double)p->period_ns / 1e6, "latency_ms", (double)p->latency_ns / 1e6,
+			 "batch", (int)p->batch, "in_flight_mib", (double)p->in_flight / MIB,
+			 "entries", (json_int_t)p->entries, "exact", (int)p->exact,
+			 "discard", discard_names[p->discard]);
+}
+
+static json_t *result_json(const struct result *r)
+{
+	const struct sim_quality *q = &r->quality;
+	bool free_memory = q->free_gib_minutes > 0;
+
+	return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o},"
+			 " s:{s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
+			 "trace", r->trace, "tracker", r->tracker->name, "policy", policy_json(&r->policy),
+			 "order", (int)r->order, "events", count(r->events),
+			 "ns_per_event", number(r->ns_per_event, true),
+			 "wait_ns_per_event", number(r->wait_ns_per_event, true),
+			 "gib_minutes", number(q->gib_minutes, true),
+			 "peak_rss_bytes", count(q->peak_rss_bytes),
+			 "recall", number(q->recall, free_memory),
+			 "recall_of", r->known ? "all pages" : "pages that the trace has seen",
+			 "precision", number(q->precision, q->precision >= 0),
+			 "free_to_report_ms", "p50", number(q->free_to_report.p50_ms, q->free_to_report.count),
+			 "p99", number(q->free_to_report.p99_ms, q->free_to_report.count),
+			 "censored", count(q->censored),
+			 "stall_ms", "count", count(q->stall.count),
+			 "p99", number(q->stall.p99_ms, q->stall.count),
+			 "total", number(q->stall.total_ms, true),
+			 "reports", count(q->reports), "discard_calls", count(q->discard_calls),
+			 "discarded_ranges", count(q->discarded_ranges), "refaults", count(q->refaults),
+			 "dropped", count(q->dropped), "metadata_bytes", count(q->metadata_bytes),
+			 "data_loss", count(r->data_loss));
+}
+
+char *results_json(const struct result *results, size_t nr)
+{
+	json_t *array = json_array(), *all;
+	char *text = NULL;
+	bool ok = true;
+
+	for (size_t i = 0; i < nr; i++)
+		ok &= !json_array_append_new(array, result_json(&results[i]));
+	all = json_pack("{s:o}", "results", array);
+	if (ok && all)
+		text = json_dumps(all, JSON_INDENT(2) | JSON_REAL_PRECISION(9));
+	json_decref(all);
+	return text;
+}

@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * tool.h - what the subcommands of fpt share
+ *
+ * Each subcommand parses its own arguments with argp (glibc) and returns the exit status:
+ * EXIT_OK, EXIT_FAILED (it could not be done; one line on standard error said why) or EXIT_USAGE
+ * (the command line was wrong).
+ */
+#ifndef FPT_TOOL_H
+#define FPT_TOOL_H
+
+enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
+
+int cmd_record(int argc, char **argv);
+int cmd_import(int argc, char **argv);
+int cmd_info(int argc, char **argv);
+int cmd_compare(int argc, char **argv);
+
+/* One line on standard error, "fpt NAME: text". */
+void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * Remove what an earlier fpt left behind when it was killed outright (its tracefs instance). Quiet
+ * when there is nothing to do or no permission. Called by every subcommand's start.
+ */
+void record_remove_stale(void);
+
+#endif
