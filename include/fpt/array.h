@@ -26,15 +26,19 @@
  * Ordering. Append's compare-and-swap is a release, drain's exchange an acquire: bits that drain sets
  * in the back come after the free that they stand for.
  *
- * Allocations are not seen: the hook counts only. A claim may hold pages that are used again, and
- * isolation refuses it; the reporter then clears what it is told is used (report.h). So precision is
- * what this tracker pays with.
+ * Allocations are not seen: the hook counts only, not even whether the pages are in a range. A
+ * claim may hold pages that are used again, and isolation refuses it; the reporter then clears
+ * what it is told is used (report.h). So precision is what this tracker pays with.
  *
- * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as slow).
- * alloc: wait-free. drain: wait-free, 2 x N exchanges at most per CPU and pair of passes.
+ * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as slow, as
+ * is what the back counts when a run is moved to it). alloc: wait-free. drain: wait-free, 2 x N
+ * exchanges at most per CPU and pair of passes.
  *
- * Full. When the filling array has no empty slot, the free is dropped and counted: its pages are not
- * hinted until they are freed again. The capacity is array_entries, FPT_ARRAY_ENTRIES by default.
+ * Full. When a hook finds that the last slot of the filling array has been given out, the free is dropped
+ * and counted: its pages are not hinted until they are freed again. The capacity is array_entries,
+ * FPT_ARRAY_ENTRIES by default. Slots are given out in order; one that is empty again because a drain
+ * overlapped with another drain, or with a hook that was preempted, is not given out a second time
+ * before the next drain.
  */
 #ifndef FPT_ARRAY_H
 #define FPT_ARRAY_H
@@ -42,6 +46,7 @@
 #include <fpt/tracker.h>
 
 #define FPT_ARRAY_ENTRIES 1000
+#define FPT_ARRAY_MAX_ENTRIES (~0UL >> 8)	/* so that sizes in bytes do not wrap around */
 #define FPT_ARRAY_NR_BITS (FPT_WORD_BITS >= 64 ? 20u : 10u)
 #define FPT_ARRAY_MAX_NR ((1UL << FPT_ARRAY_NR_BITS) - 1)
 #define FPT_ARRAY_ATTEMPTS 8
@@ -74,6 +79,8 @@ static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config,
 	struct fpt_array *a = (struct fpt_array *)fpt_mem_take(m, sizeof(*a));
 	unsigned int i;
 
+	if (fpt_array_entries(config) > FPT_ARRAY_MAX_ENTRIES)
+		return FPT_EINVAL;
 	if (!a)
 		return FPT_ENOMEM;
 	a->entries = fpt_array_entries(config);
@@ -217,7 +224,7 @@ static inline void fpt_array_drain(struct fpt *t)
 	}
 }
 
-static const struct fpt_ops fpt_array_ops __attribute__((unused)) = {
+__extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) = {
 	.name = "array",
 	.retracts = false,
 	.max_pages = ~0UL >> FPT_ARRAY_NR_BITS,

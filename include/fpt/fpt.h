@@ -53,8 +53,9 @@ static inline size_t fpt_size(const struct fpt_config *config)
 }
 
 /*
- * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config), FPT_ENOMEM. Nothing
- * else may use t meanwhile. With an error, m and t are unspecified.
+ * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
+ * tracker, no CPUs, an order or a number of entries beyond its bound), FPT_ENOMEM. Nothing else
+ * may use t meanwhile. With an error, m and t are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
@@ -100,9 +101,10 @@ static inline size_t fpt_range_size(const struct fpt *t, fpt_pfn_t pfn, fpt_pfn_
 }
 
 /*
- * Add nr pages from pfn on, all held; free those that are not with fpt_free(). Ranges must not share a
- * block. Concurrently with hooks and reporters, but not with another fpt_add_range(). Errors: FPT_ERANGE,
- * FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (less than fpt_range_size(..., false)); then m is unchanged.
+ * Add nr pages from pfn on, all held; free those that are not with fpt_free(). Ranges must not
+ * share a block. Concurrently with hooks and reporters, but not with another fpt_add_range().
+ * Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (less than
+ * fpt_range_size(..., false)); then m is unchanged.
  */
 static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, struct fpt_mem *m)
 {

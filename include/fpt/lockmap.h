@@ -58,7 +58,7 @@ static inline int fpt_lockmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 	return result;
 }
 
-static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)) = {
+__extension__ static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)) = {
 	.name = "lockmap",
 	.retracts = true,
 	.max_pages = 0,

@@ -11,8 +11,8 @@
  * decides. That is what keeps data safe (a stale hint costs an attempt, never a page).
  *
  * Pull: the reporter decides when. One pass is fpt_pass_begin() and then fpt_pass_next() until it
- * submits nothing. Whatever was freed, and not touched since, before a pass began is found by it or,
- * where a tracker's header says "two drains", by the next.
+ * submits nothing. Whatever was freed, and not touched since, before a pass began is found by it, or by the
+ * next where a tracker's header says "two drains" or another reporter's pass overlaps.
  *
  * Who may call what: a struct fpt_reporter is one caller's at a time. Several reporters may work on
  * one tracker concurrently with each other and with all hooks. The callbacks may sleep if the caller
@@ -32,7 +32,7 @@
 enum fpt_isolated {
 	FPT_TAKEN,	/* out of the allocator: the host may discard it until put_back */
 	FPT_BUSY,	/* could not be taken now (raced, a per-CPU list, a watermark, unknown): try again */
-	FPT_USED,	/* a page of it is owned, and its owner's alloc hook has returned */
+	FPT_USED,	/* a page of it is owned: its alloc hook has returned, its free hook was not called yet */
 };
 
 /* The owner of the memory, and the way to the host. */
@@ -43,7 +43,9 @@ struct fpt_owner_ops {
 	void (*put_back)(void *ctx, struct fpt_range r);
 	/*
 	 * For trackers whose hooks do not see allocations (ops->retracts is false), else unused: false when
-	 * the page is owned. May answer true when in doubt. NULL: always true.
+	 * the page is owned. True from before its free hook is called until it is taken again: a page
+	 * on its way back is free here, or its hint could be lost. May answer true when in doubt. NULL:
+	 * always true.
 	 */
 	bool (*is_free)(void *ctx, fpt_pfn_t pfn);
 };
@@ -64,6 +66,7 @@ struct fpt_reporter {
 	unsigned long max_in_flight;		/* pages, at least one block */
 	unsigned long in_flight;		/* pages out: taken or submitted */
 	struct fpt_cursor cursor;
+	bool over;				/* the pass has come to the end of the bitmap */
 };
 
 /* FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, or max_in_flight is below one block. */
@@ -125,8 +128,8 @@ static inline void fpt_complete(struct fpt *t, const struct fpt_range *claim, bo
 
 /*
  * A tracker that does not see allocations keeps bits of pages long used. Clear those that the owner says
- * are used, then ask again: a page freed in between was hinted by its free before the clear, or will
- * be found free here and set again.
+ * are used, then ask again: a page freed in between is set by its free after the clear, or found free
+ * here and set again.
  */
 static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_range *claim)
 {
@@ -139,6 +142,8 @@ static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_ra
 		if (rep->owner->is_free(rep->ctx, claim->pfn + i))
 			continue;
 		fpt_update_back(rep->t, cpu, claim->pfn + i, 1, false);
+		/* Acquire: the owner's answer is no older than a set that the clear undid. */
+		(void)fpt_xbitmap_test(&rep->t->back, claim->pfn + i);
 		if (rep->owner->is_free(rep->ctx, claim->pfn + i))
 			fpt_update_back(rep->t, cpu, claim->pfn + i, 1, true);
 	}
@@ -151,6 +156,7 @@ static inline void fpt_pass_begin(struct fpt_reporter *rep)
 		rep->t->ops->drain(rep->t);
 	rep->cursor.range = 0;
 	rep->cursor.block = 0;
+	rep->over = false;
 }
 
 /*
@@ -162,12 +168,15 @@ static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_ba
 	unsigned long block = 1UL << rep->t->back.order;
 
 	b->nr = 0;
-	while (b->nr < rep->batch && rep->max_in_flight - rep->in_flight >= block) {
+	while (!rep->over && b->nr < rep->batch && rep->max_in_flight - rep->in_flight >= block) {
 		struct fpt_range *claim = &b->range[b->nr];
 		enum fpt_isolated got;
 
-		if (!fpt_claim(rep->t, &rep->cursor, claim, 1))
+		/* Not from the beginning again: a block that was busy or refused waits for the next pass. */
+		if (!fpt_claim(rep->t, &rep->cursor, claim, 1)) {
+			rep->over = true;
 			break;
+		}
 		got = rep->owner->isolate(rep->ctx, *claim);
 		if (got != FPT_TAKEN) {
 			if (got == FPT_USED)

@@ -104,7 +104,8 @@ static inline int fpt_xbitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 	return FPT_OK;
 }
 
-static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)) = {
+/* Here and in every tracker: __extension__, because C++ had no designated initializers before C++20. */
+__extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)) = {
 	.name = "xbitmap",
 	.retracts = true,
 	.max_pages = 0,
@@ -131,7 +132,7 @@ static inline int fpt_none_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int orde
 	return FPT_OK;
 }
 
-static const struct fpt_ops fpt_none_ops __attribute__((unused)) = {
+__extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) = {
 	.name = "none",
 	.retracts = true,
 	.max_pages = 0,

@@ -27,7 +27,8 @@
  *	    once the set has returned. "Hinted" is conservative: a hinted block need not be full.
  *	X3  A word of hinted[l] that is not 0 has its bit in hinted[l + 1], once all sets have returned.
  *	X4  At most one live claim per block.
- *	X5  Reported implies: no set or clear in the block has returned since fpt_xbitmap_submit().
+ *	X5  Reported implies: no set or clear in the block since fpt_xbitmap_submit(), once all have returned.
+ *	    A reported block is not claimed.
  *
  * Who may call what:
  *				concurrently with	context
@@ -36,18 +37,20 @@
  *	add_range		everything but itself	any, once per range
  *	init			nothing
  *
- * Ordering. The two store-then-look pairs (compat.h) are: a set writes page bits, then looks at the
- * block's other words and at hinted, while a claim clears hinted, then looks at the page bits; and a set
+ * Ordering. The store-then-look pairs (compat.h) are: a set writes page bits, then looks at the block's
+ * other words and at hinted, while a claim clears hinted, then looks at the page bits; a touch drops the
+ * reported mark, then a set looks at hinted, while a claim clears hinted, then looks at the mark; and a set
  * raises hinted[l], then looks at hinted[l + 1], while pruning clears hinted[l + 1], then looks at
  * hinted[l] again. Whoever comes second sees the first.
  *
  * Progress. set, clear, submit, complete: wait-free, bounded by the words of the event and the levels.
  * Scanning for hints: lock-free, no bound but the size of the bitmap.
  *
- * Full. A range added with memory for all its chunks is exact for good. Otherwise, when no chunk is left for a page to be freed, its chunk becomes coarse for good: no page bits, a
- * set hints its block, a clear retracts nothing, a claim is decided by isolation alone. No hint is lost;
- * fpt_xbitmap_is_coarse() tells. A range added with no memory beyond its metadata is coarse
- * throughout: one bit per block.
+ * Full. A range added with memory for all its chunks is exact for good. Otherwise, when no chunk
+ * is left for a page to be freed (one that a racing set is about to return counts as taken), its
+ * chunk becomes coarse for good: no page bits, a set hints its block, a clear retracts nothing,
+ * a claim is decided by isolation alone. No hint is lost; fpt_xbitmap_is_coarse() tells. A range
+ * added with no memory beyond its metadata is coarse throughout: one bit per block.
  */
 #ifndef FPT_XBITMAP_H
 #define FPT_XBITMAP_H
@@ -401,7 +404,8 @@ static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_
 
 	if (!fpt_xbitmap_test_block(r->reported, b))
 		return 0;
-	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, relaxed) & bit ? 1UL << x->order : 0;
+	/* The store of a store-then-look: fpt_xbitmap_claim_block() looks. */
+	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, seq_cst) & bit ? 1UL << x->order : 0;
 }
 
 /*
@@ -515,11 +519,14 @@ static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned lon
 	fpt_fetch_and(&r->claimed[b / FPT_WORD_BITS], ~(1UL << b % FPT_WORD_BITS), release);
 }
 
-/* Claim hinted block b. False: it was not hinted any more, is in a claim already, or is not full. */
+/*
+ * Claim hinted block b. False: it was not hinted any more, is in a claim already, was reported since it
+ * was hinted, or is not full.
+ */
 static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
 					   unsigned long b)
 {
-	unsigned long bit = 1UL << b % FPT_WORD_BITS, chunk;
+	unsigned long bit = 1UL << b % FPT_WORD_BITS, chunk, reported;
 
 	if (!fpt_xbitmap_lower(r, b))
 		return false;
@@ -527,10 +534,12 @@ static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbi
 		fpt_xbitmap_raise(r, b, 0);	/* touched while claimed: for after the claim */
 		return false;
 	}
+	/* Between lower() and here another may have found a younger hint and reported the block. */
+	reported = fpt_load(&r->reported[b / FPT_WORD_BITS], seq_cst) & bit;
 	chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
-	if (chunk == FPT_XBITMAP_COARSE || (chunk && fpt_xbitmap_full(x, chunk, b)))
+	if (!reported && (chunk == FPT_XBITMAP_COARSE || (chunk && fpt_xbitmap_full(x, chunk, b))))
 		return true;
-	fpt_xbitmap_unclaim(r, b);		/* whoever fills it will hint it */
+	fpt_xbitmap_unclaim(r, b);		/* whoever touches or fills it will hint it */
 	return false;
 }
 
@@ -583,6 +592,9 @@ static inline void fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_ra
 	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
 
 	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
+	/* A hint by a touch between claim and isolation: this report is the answer to it. */
+	if (fpt_xbitmap_test_block(r->hinted[0], b))
+		(void)fpt_xbitmap_lower(r, b);
 }
 
 /*

@@ -20,7 +20,7 @@
 #include <linux/bitops.h>
 #include <linux/bug.h>
 #include <linux/cache.h>
-#include <linux/mm.h>
+#include <linux/processor.h>
 #include <linux/rcupdate.h>
 #include <linux/smp.h>
 #include <linux/spinlock.h>
@@ -99,7 +99,7 @@ static inline void fpt_lock_init(fpt_lock_t *l)
 	spin_lock_init(&l->lock);
 }
 
-static inline void fpt_lock(fpt_lock_t *l)
+static inline void fpt_lock(fpt_lock_t *l) __acquires(&l->lock)
 {
 	unsigned long flags;
 
@@ -107,7 +107,7 @@ static inline void fpt_lock(fpt_lock_t *l)
 	l->flags = flags;
 }
 
-static inline void fpt_unlock(fpt_lock_t *l)
+static inline void fpt_unlock(fpt_lock_t *l) __releases(&l->lock)
 {
 	spin_unlock_irqrestore(&l->lock, l->flags);
 }
