@@ -88,6 +88,7 @@ struct model {
 	struct donation front;
 	struct model_range range[FPT_XBITMAP_MAX_RANGES];
 	unsigned int nr_ranges;
+	fpt_pfn_t last_page;	/* that an event was for */
 	bool adding;		/* one fpt_add_range() at a time */
 	struct model_reporter reporter[NR_REPORTERS];
 	struct model_claim claim[MAX_CLAIMS];
@@ -100,6 +101,7 @@ struct model {
 	unsigned int outside_events;	/* hooks running for pages in no range */
 	unsigned int busy_left;		/* isolate answers FPT_BUSY this often */
 	unsigned int interrupt_in;	/* accesses, 0: none asked for */
+	bool interrupt_rmw;	/* only read-modify-writes count */
 	unsigned int depth;
 	bool interrupted;		/* since the outermost operation began */
 	bool ever_interrupted;
@@ -280,7 +282,8 @@ static void interrupt(const struct fpt_model_access *access)
 	struct model *m = current;
 	unsigned int cpu = fpt_model_cpu;
 
-	(void)access;
+	if (m->interrupt_rmw && access->kind != FPT_MODEL_RMW)
+		return;
 	if (!m->interrupt_in || --m->interrupt_in || m->depth == MAX_DEPTH)
 		return;
 	m->interrupted = true;
@@ -302,6 +305,7 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 	unsigned long outside;
 	int result = FPT_OK;
 
+	m->last_page = pfn;
 	for (;; order--) {
 		nr = 1UL << order;
 		for (i = 0, outside = 0; i < nr; i++) {
@@ -347,11 +351,14 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 		m->outside += outside;
 }
 
-/* A page number: in a range, or a bit beside it. */
+/* A page number: beside the last one, in a range, or a bit beside it. */
 static fpt_pfn_t some_page(struct model *m)
 {
-	unsigned int which = byte(m), at = two_bytes(m);
+	unsigned int which = byte(m), at;
 
+	if (which & 0x40)
+		return m->last_page + which % 32 - 16;
+	at = two_bytes(m);
 	if (!m->nr_ranges)
 		return at;
 	if (which & 0x80)
@@ -610,7 +617,8 @@ static void one_operation(struct model *m)
 		/* A lock is held with interrupts off. */
 		how = byte(m);
 		if (m->config.ops != &fpt_lockmap_ops)
-			m->interrupt_in = how + 1;
+			m->interrupt_in = (how & 0x7f) + 1;
+		m->interrupt_rmw = how & 0x80;
 		break;
 	}
 	m->depth--;
