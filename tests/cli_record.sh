@@ -8,32 +8,9 @@
 set -uo pipefail
 
 self=$(readlink -f "$0")
-fpt=$(readlink -f "${1:?usage: cli_record.sh FPT}")
-temp=$(mktemp -d)
-chmod 755 "$temp"
-trap 'rm -rf "$temp"' EXIT
-cd "$temp" || exit 1
-failed=0 passed=0
-
-check() { # WHAT COMMAND...
-	local what=$1
-
-	shift
-	if "$@" >check.log 2>&1; then
-		passed=$((passed + 1))
-	else
-		failed=$((failed + 1))
-		echo "FAILED: $what: $*"
-		sed 's/^/    /' check.log
-		[[ ! -f err ]] || sed 's/^/    stderr: /' err
-	fi
-}
-
-# Runs fpt; its standard error in err, its exit status in $status.
-run() {
-	"$fpt" "$@" >out 2>err
-	status=$?
-}
+# shellcheck source=tests/cli.sh
+. "$(dirname "$0")/cli.sh"
+command=record
 
 # As run, but not as root; the command must be within reach of anybody.
 run_as_nobody() {
@@ -41,9 +18,6 @@ run_as_nobody() {
 	status=$?
 }
 
-status_is() { [[ $status == "$1" ]] || { echo "status $status"; return 1; }; }
-one_line() { [[ $(wc -l <err) == 1 ]] && grep -q "^fpt record: .*$1" err; }
-absent() { [[ ! -e $1 ]]; }
 usage_error() { # WHAT ARGUMENT...
 	local what=$1
 
@@ -77,16 +51,6 @@ check "no such folder: one line" one_line 'no/such/folder'
 run record -o . -d 1
 check "output is a folder: status" status_is 1
 check "output is a folder: one line" one_line 'cannot write \.'
-
-finish() { # REASON-TO-SKIP
-	if ((failed)); then
-		echo "$passed passed, $failed failed"
-		exit 1
-	fi
-	echo "$passed passed, 0 failed"
-	[[ ! ${1-} ]] || { echo "skipped the rest: $1"; exit 77; }
-	exit 0
-}
 
 [[ $(id -u) == 0 ]] || {
 	run record -o never.fpt -d 1

@@ -62,11 +62,7 @@ static const struct argp_option argp_options[] = {
 
 static int parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out)
 {
-	char *end;
-
-	errno = 0;
-	*out = strtoull(text ? text : "", &end, 10);
-	if (text && *text >= '0' && *text <= '9' && !*end && !errno && *out >= min && *out <= max)
+	if (tool_number(text ? text : "", min, max, out))
 		return 0;
 	tool_error("%s is '%s'; it takes a whole number from %llu to %llu", what, text ? text : "",
 		   (unsigned long long)min, (unsigned long long)max);
@@ -472,7 +468,6 @@ int cmd_compare(int argc, char **argv)
 
 	for (const struct sim_tracker *t = sim_trackers; t->name; t++)
 		o.trackers[o.nr_trackers++] = t;
-	argp_err_exit_status = EXIT_USAGE;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return EXIT_USAGE;
 	results = calloc(o.nr_traces * o.nr_trackers, sizeof(*results));

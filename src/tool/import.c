@@ -43,20 +43,10 @@ static const char argp_doc[] =
 	"mm_page_alloc and mm_page_free; other lines are left out. INPUT defaults to '-', "
 	"standard input.";
 
-static bool parse_number(const char *text, unsigned long max, uint32_t *v)
-{
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	*v = (uint32_t)value;
-	return end != text && !*end && !errno && *text != '-' && value && value <= max;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
+	uint64_t n;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -67,16 +57,19 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->output = arg;
 		return 0;
 	case OPT_PAGE_SIZE:
-		if (parse_number(arg, 1ul << 31, &o->page_size) &&
-		    !(o->page_size & (o->page_size - 1)))
-			return 0;
-		tool_error("--page-size %s: give a power of two, in bytes", arg);
-		return EINVAL;
+		if (!tool_number(arg, 1, 1ul << 31, &n) || n & (n - 1)) {
+			tool_error("--page-size %s: give a power of two, in bytes", arg);
+			return EINVAL;
+		}
+		o->page_size = (uint32_t)n;
+		return 0;
 	case OPT_CPUS:
-		if (parse_number(arg, TRACE_MAX_CPUS, &o->cpus))
-			return 0;
-		tool_error("--cpus %s: give a number from 1 to %u", arg, TRACE_MAX_CPUS);
-		return EINVAL;
+		if (!tool_number(arg, 1, TRACE_MAX_CPUS, &n)) {
+			tool_error("--cpus %s: give a number from 1 to %u", arg, TRACE_MAX_CPUS);
+			return EINVAL;
+		}
+		o->cpus = (uint32_t)n;
+		return 0;
 	case OPT_SOURCE:
 		o->source = arg;
 		return 0;
@@ -176,11 +169,9 @@ int cmd_import(int argc, char **argv)
 		.doc = argp_doc,
 	};
 	struct options o = { .input = "-" };
-	char name[] = "fpt import";
 	struct trace t;
 	int ret;
 
-	argv[0] = name;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return EXIT_USAGE;
 	trace_init(&t);

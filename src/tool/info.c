@@ -401,10 +401,8 @@ int cmd_info(int argc, char **argv)
 	};
 	struct options o = { 0 };
 	struct info *info = calloc(1, sizeof(*info));
-	char name[] = "fpt info";
 	int ret = EXIT_USAGE;
 
-	argv[0] = name;
 	if (!info) {
 		tool_error("no memory");
 		return EXIT_FAILED;

@@ -2,8 +2,10 @@
 /* main.c - the fpt command: picks the subcommand */
 #include "tool.h"
 
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static const struct command {
@@ -28,6 +30,16 @@ void tool_error(const char *format, ...)
 	vfprintf(stderr, format, ap);
 	va_end(ap);
 	fputc('\n', stderr);
+}
+
+bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	char *end;
+
+	errno = 0;
+	*out = strtoull(text, &end, 10);
+	/* strtoull takes blanks and signs, too. */
+	return *text >= '0' && *text <= '9' && !*end && !errno && *out >= min && *out <= max;
 }
 
 static void usage(FILE *to)

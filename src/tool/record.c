@@ -96,21 +96,10 @@ static bool parse_seconds(const char *text, double *seconds)
 	       *seconds <= 1e7;
 }
 
-static bool parse_kib(const char *text, unsigned int *kib)
-{
-	unsigned long value;
-	char *end;
-
-	errno = 0;
-	value = strtoul(text, &end, 10);
-	*kib = (unsigned int)value;
-	return end != text && !*end && !errno && *text != '-' && value >= 16 &&
-	       value <= 4u << 20;
-}
-
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
 	struct options *o = state->input;
+	uint64_t n;
 
 	switch (key) {
 	case ARGP_KEY_INIT:
@@ -126,10 +115,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		tool_error("-d %s: not a duration; give seconds, from 0.001 to 10000000", arg);
 		return EINVAL;
 	case 'b':
-		if (parse_kib(arg, &o->buffer_kib))
-			return 0;
-		tool_error("-b %s: not a buffer size; give KiB per CPU, from 16 to 4194304", arg);
-		return EINVAL;
+		if (!tool_number(arg, 16, 4u << 20, &n)) {
+			tool_error("-b %s: not a buffer size; give KiB per CPU, from 16 to 4194304", arg);
+			return EINVAL;
+		}
+		o->buffer_kib = (unsigned int)n;
+		return 0;
 	case OPT_SOURCE:
 		o->source = arg;
 		return 0;
@@ -471,10 +462,8 @@ int cmd_record(int argc, char **argv)
 	};
 	struct options o = { .output = "fpt.trace", .argc = argc, .argv = argv };
 	struct recording r = { .o = &o, .tty = isatty(STDERR_FILENO) };
-	char name[] = "fpt record";
 	int ret;
 
-	argv[0] = name;
 	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o))
 		return EXIT_USAGE;
 	if (!o.command && o.seconds <= 0)

@@ -9,6 +9,9 @@
 #ifndef FPT_TOOL_H
 #define FPT_TOOL_H
 
+#include <stdbool.h>
+#include <stdint.h>
+
 enum { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
 int cmd_record(int argc, char **argv);
@@ -18,6 +21,9 @@ int cmd_compare(int argc, char **argv);
 
 /* One line on standard error, "fpt NAME: text". */
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/* The whole of text is a decimal number from min to max. */
+bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
 /*
  * Remove what an earlier fpt left behind when it was killed outright (its tracefs instance). Quiet
