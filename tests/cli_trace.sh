@@ -34,7 +34,7 @@ contains() {
 
 no_leftovers() {
 	local found
-	found=$(find "${1:-.}" -maxdepth 1 -name '.fpt*')
+	found=$(find . -maxdepth 1 -name '.fpt*')
 	[ -z "$found" ] || { echo "left behind: $found"; return 1; }
 }
 
@@ -257,15 +257,40 @@ full_disk() {
 	ok "full disk: nothing else is" test "$(ls -A small)" = old.fpt
 	refuses "full disk: new file" 1 "No space left" "$fpt" import -o small/new.fpt large.txt
 	ok "full disk: no new file" test "$(ls -A small)" = old.fpt
+}
+
+# Without /proc there are no unnamed files: temporary ones take their place.
+no_proc() {
+	mount -t tmpfs none /proc || return
+	works "no /proc" "$fpt" import -o noproc.fpt --source "by hand" good.txt
+	ok "no /proc: the same" cmp good.fpt noproc.fpt
+	ok "no /proc: nothing else" no_leftovers
+	refuses "no /proc, full disk" 1 "No space left" "$fpt" import -o small/old.fpt large.txt
+	ok "no /proc, full disk: the old file is there" grep -qx "what was there" small/old.fpt
+	ok "no /proc, full disk: nothing else is" test "$(ls -A small)" = old.fpt
+	echo "what was there" >kept.fpt
+	timeout -s TERM 0.1 "$fpt" import -o kept.fpt --source large large.txt 2>/dev/null
+	ok "no /proc, interrupted: nothing else" no_leftovers
+}
+
+# In a mount namespace of its own, so that nothing stays mounted.
+with_mounts() {
+	full_disk
+	if grep -qE '__(asan|tsan|ubsan)_' "$fpt"; then
+		echo "SKIP: no /proc: sanitizers need it"
+	else
+		no_proc
+	fi
 	echo "$checks $failures" >counts
 }
+
 if unshare -m mount -t tmpfs none "$dir" 2>/dev/null; then
-	export -f full_disk refuses ok contains no_leftovers fail
+	export -f with_mounts full_disk no_proc works refuses ok contains no_leftovers fail
 	export fpt checks failures
-	unshare -m bash -c 'set -u; full_disk'
-	read -r checks failures <counts || fail "full disk: it did not finish"
+	unshare -m bash -c 'set -u; with_mounts'
+	read -r checks failures <counts || fail "the checks with mounts did not finish"
 else
-	echo "SKIP: full disk: mounting is not permitted here"
+	echo "SKIP: full disk, no /proc: mounting is not permitted here"
 fi
 
 # Interrupted: the old file or the new one, nothing between and nothing beside.
@@ -287,4 +312,4 @@ done
 ok "some were interrupted" test $interrupted -gt 0
 
 echo "$checks checks, $failures failures"
-[ $failures = 0 ]
+[ "$failures" = 0 ]

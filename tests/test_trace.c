@@ -25,8 +25,11 @@ static char file[64];
 
 static void write_file(const void *data, size_t size)
 {
-	FILE *f = fopen(file, "wb");
+	FILE *f;
 
+	/* What is cut to 0 and written again, ext4 brings to the disk at once. */
+	unlink(file);
+	f = fopen(file, "wb");
 	assert_non_null(f);
 	assert_int_equal(fwrite(data, 1, size, f), size);
 	assert_int_equal(fclose(f), 0);
@@ -215,18 +218,19 @@ static void test_extents(void **state)
 	assert_int_equal(trace_extents_add(&x, 50, 10), 0);
 	assert_int_equal(trace_extents_add(&x, 60, 5), 0);
 	assert_int_equal(trace_extents_add(&x, 52, 2), 0);
+	assert_int_equal(trace_extents_add(&x, 45, 5), 0);
 	assert_int_equal(trace_extents_add(&x, 105, 10), 0);
 	assert_int_equal(trace_extents_add(&x, 7, 0), 0);
 	assert_int_equal(trace_extents_add(&x, TRACE_MAX_PFN, 1), 0);
 	trace_extents_finish(&x);
 	assert_int_equal(x.nr, 3);
-	assert_int_equal(x.v[0].pfn, 50);
-	assert_int_equal(x.v[0].nr, 15);
+	assert_int_equal(x.v[0].pfn, 45);
+	assert_int_equal(x.v[0].nr, 20);
 	assert_int_equal(x.v[1].pfn, 100);
 	assert_int_equal(x.v[1].nr, 15);
-	assert_int_equal(x.v[1].first_page, 15);
-	assert_int_equal(x.v[2].first_page, 30);
-	assert_int_equal(trace_extents_total(&x), 31);
+	assert_int_equal(x.v[1].first_page, 20);
+	assert_int_equal(x.v[2].first_page, 35);
+	assert_int_equal(trace_extents_total(&x), 36);
 	free(x.v);
 }
 
@@ -502,6 +506,9 @@ static void test_save_errors(void **state)
 	t.source = strdup("\xff");
 	assert_int_equal(trace_save(&t, file, &err), -1);
 	check_error(&err, "UTF-8");
+	range(&t.ranges, 1 << 20, TRACE_MAX_PAGES);
+	assert_int_equal(trace_save(&t, file, &err), -1);
+	check_error(&err, "2^34 pages");
 	after = read_file(&size_after);
 	assert_int_equal(size, size_after);
 	assert_memory_equal(before, after, size);
@@ -820,15 +827,14 @@ static void test_hostile_events(void **state)
 	refuse_events(&c, "more events than bytes");
 }
 
-/* 20 million events in a few thousand bytes. */
-static void test_hostile_bomb(void **state)
+/* SECTIONS of NR events that are all zeros; NR takes three bytes as a varint. */
+static void write_zeros(size_t sections, size_t nr)
 {
-	const size_t per_section = 65536, sections = 300;
-	const size_t size = 9 + 9 + 3 * per_section;
+	const size_t size = 9 + 9 + 3 * nr;
+	const char varint[3] = { (char)(nr | 128), (char)(nr >> 7 | 128), (char)(nr >> 14) };
 	struct contents c = { .size = 0 };
 	uint8_t *data, *at;
 
-	(void)state;
 	json_section(&c, 'H', HEADER_JSON);
 	data = calloc(1, c.size + sections * size);
 	assert_non_null(data);
@@ -840,10 +846,19 @@ static void test_hostile_bomb(void **state)
 		at[2] = (uint8_t)((size - 9) >> 8);
 		at[3] = (uint8_t)((size - 9) >> 16);
 		for (int j = 0; j < 3; j++)
-			memcpy(at + 9 + 3 * j, "\x80\x80\x04", 3);
+			memcpy(at + 9 + 3 * j, varint, 3);
 	}
 	write_frame(data, c.size + sections * size);
 	free(data);
+}
+
+static void test_hostile_bomb(void **state)
+{
+	(void)state;
+	write_zeros(1, 65537);
+	check_refused("more events than bytes");
+	/* 20 million events in a few thousand bytes */
+	write_zeros(300, 65536);
 	check_refused("more events than a file of its size holds");
 }
 
@@ -1001,6 +1016,23 @@ static void test_normalise_double_free(void **state)
 	a = normalise(&t);
 	CHECK_ANOMALIES(a, .double_free = 1 + 2 + 4);
 	assert_int_equal(t.nr_events, 2);
+	trace_destroy(&t);
+}
+
+/* The same CPU, pfn and order, but an allocation. */
+static void test_normalise_no_repeat(void **state)
+{
+	struct trace_anomalies a;
+	struct trace t;
+
+	(void)state;
+	machine(&t, 64);
+	add(&t, 1, 0, true, 8, 1);
+	add(&t, 2, 0, false, 8, 0);
+	add(&t, 3, 0, false, 9, 0);
+	add(&t, 4, 0, false, 8, 1);
+	a = normalise(&t);
+	CHECK_ANOMALIES(a, .double_free = 2);
 	trace_destroy(&t);
 }
 
@@ -1557,13 +1589,29 @@ static void test_text_times(void **state)
 	       " sh-77 [002] d..1. 1500: mm_page_free: page=0 pfn=0x10 order=0\r\n"
 	       " sh-77 [002] 0.000002: mm_page_free: page=0 pfn=0x11 order=0\r\n"
 	       " sh-77 [002] 0.5: mm_page_alloc: page=0 pfn=0x11 order=0 x\n"
+	       " sh-77 [002] 0.5000000001: mm_page_alloc: page=0 pfn=0x11 order=0\n"
+	       " sh-77 [002] 0.: mm_page_alloc: page=0 pfn=0x11 order=0\n"
 	       " sh-77 [002] 9223372036.854775807: mm_page_free: page=0 pfn=0 order=0", &skipped);
-	assert_int_equal(skipped, 0);
+	assert_int_equal(skipped, 2);
 	assert_int_equal(t.nr_events, 4);
 	assert_int_equal(t.events[0].ns, 0);
 	assert_int_equal(t.events[1].ns, 500);
 	assert_int_equal(t.events[2].ns, 499998500);
 	assert_int_equal(t.events[3].ns, INT64_MAX - 1500);
+	trace_destroy(&t);
+}
+
+/* The header's number is of the CPUs that were online. */
+static void test_text_more_cpus(void **state)
+{
+	uint64_t skipped;
+	struct trace t;
+
+	(void)state;
+	import(&t,
+	       "cpus=2\n"
+	       " sh-77 [002] d..1. 1.1: mm_page_free: page=1 pfn=0x0 order=0\n", &skipped);
+	assert_int_equal(t.nr_cpus, 3);
 	trace_destroy(&t);
 }
 
@@ -1634,31 +1682,6 @@ static void test_text_long_line(void **state)
 	free(text);
 }
 
-/* Lines of all lengths across the reader's buffers. */
-static void test_text_many(void **state)
-{
-	const unsigned int nr = 60000;
-	char *text = malloc(nr * 128), *at = text;
-	uint64_t skipped;
-	struct trace t;
-
-	(void)state;
-	assert_non_null(text);
-	for (unsigned int i = 0; i < nr; i++)
-		at += sprintf(at, "%*s-1 [%03u] %u.%06u: mm_page_%s: page=1 pfn=0x%x order=%u\n",
-			      (int)(i % 17), "n", i % 5, 10 + i, i, i % 2 ? "alloc" : "free", i,
-			      i % 4);
-	write_file(text, (size_t)(at - text));
-	free(text);
-	import_file(&t, &skipped);
-	assert_int_equal(skipped, 0);
-	assert_int_equal(t.nr_events, nr);
-	for (unsigned int i = 0; i < nr; i++)
-		check_event(&t, i, UINT64_C(1000001000) * i, i % 5, i % 2, i, i % 4);
-	assert_int_equal(trace_extents_total(&t.ranges), 59 * 1024);
-	trace_destroy(&t);
-}
-
 static size_t gzip(const char *text, size_t size, uint8_t *to, size_t room)
 {
 	z_stream z = { 0 };
@@ -1688,6 +1711,43 @@ static size_t zstd(const char *text, size_t size, uint8_t *to, size_t room)
 	ZSTD_freeCCtx(z);
 	assert_false(ZSTD_isError(n));
 	return n;
+}
+
+static void check_many(unsigned int nr)
+{
+	uint64_t skipped;
+	struct trace t;
+
+	import_file(&t, &skipped);
+	assert_int_equal(skipped, 0);
+	assert_int_equal(t.nr_events, nr);
+	for (unsigned int i = 0; i < nr; i++)
+		check_event(&t, i, UINT64_C(1000001000) * i, i % 5, i % 2, i, i % 4);
+	assert_int_equal(trace_extents_total(&t.ranges), 59 * 1024);
+	trace_destroy(&t);
+}
+
+/* Lines of all lengths across the reader's buffers. */
+static void test_text_many(void **state)
+{
+	const unsigned int nr = 60000;
+	char *text = malloc(nr * 128), *at = text;
+	uint8_t *packed = malloc(nr * 128);
+
+	(void)state;
+	assert_true(text && packed);
+	for (unsigned int i = 0; i < nr; i++)
+		at += sprintf(at, "%*s-1 [%03u] %u.%06u: mm_page_%s: page=1 pfn=0x%x order=%u\n",
+			      (int)(i % 17), "n", i % 5, 10 + i, i, i % 2 ? "alloc" : "free", i,
+			      i % 4);
+	write_file(text, (size_t)(at - text));
+	check_many(nr);
+	write_file(packed, gzip(text, (size_t)(at - text), packed, nr * 128));
+	check_many(nr);
+	write_file(packed, zstd(text, (size_t)(at - text), packed, nr * 128));
+	check_many(nr);
+	free(text);
+	free(packed);
 }
 
 static void check_packed(size_t (*pack)(const char *text, size_t size, uint8_t *to, size_t room))
@@ -1795,6 +1855,7 @@ int main(void)
 		cmocka_unit_test(test_normalise_out_of_order),
 		cmocka_unit_test(test_normalise_repeated_free),
 		cmocka_unit_test(test_normalise_double_free),
+		cmocka_unit_test(test_normalise_no_repeat),
 		cmocka_unit_test(test_normalise_free_again),
 		cmocka_unit_test(test_normalise_double_alloc),
 		cmocka_unit_test(test_normalise_outside),
@@ -1811,6 +1872,7 @@ int main(void)
 		cmocka_unit_test(test_text_names),
 		cmocka_unit_test(test_text_marker),
 		cmocka_unit_test(test_text_times),
+		cmocka_unit_test(test_text_more_cpus),
 		cmocka_unit_test(test_text_page_zero),
 		cmocka_unit_test(test_text_refused),
 		cmocka_unit_test(test_text_long_line),
