@@ -232,6 +232,42 @@ static void policies_matter(void **state)
 	trace_destroy(&t);
 }
 
+/*
+ * Allocations that no hook sees: trackers claim what is held, isolation keeps it safe, and nothing
+ * else is in between.
+ */
+static void hidden_events_cost_precision(void **state)
+{
+	const struct sim_tracker *k;
+	struct sim_schedule *s;
+	struct trace t;
+	size_t i;
+
+	(void)state;
+	make_trace(&t, 7);
+	for (i = 0; i < t.nr_events; i++)
+		t.events[i].hidden = t.events[i].alloc && i % 8 == 0;
+	s = sim_schedule_make(&t, &error);
+	assert_non_null(s);
+	for (k = sim_trackers; k->name; k++) {
+		bool hooks = k != sim_trackers && !k->walks_buddy;
+		struct sim_config c = config(k, 3);
+		struct sim_quality q = quality(&t, k, &c);
+		struct sim_speed speed;
+
+		assert_int_equal(q.data_loss, 0);
+		assert_true(hooks ? q.precision < 1 : q.precision == 1 || q.precision < 0);
+		if (sim_speed(&t, s, k, &c, true, &speed, &error))
+			fail_msg("%s: %s", k->name, error.text);
+		assert_int_equal(speed.data_loss, 0);
+		c.skip_isolation = true;
+		if (hooks)
+			assert_true(quality(&t, k, &c).data_loss > 0);
+	}
+	sim_schedule_free(s);
+	trace_destroy(&t);
+}
+
 /* Threads: signatures say whether events of a page kept their order and data was safe. */
 static void threads_keep_order(void **state)
 {
@@ -312,6 +348,7 @@ int main(void)
 		cmocka_unit_test(ways_to_discard),
 		cmocka_unit_test(residency_is_asked_for),
 		cmocka_unit_test(policies_matter),
+		cmocka_unit_test(hidden_events_cost_precision),
 		cmocka_unit_test(threads_keep_order),
 		cmocka_unit_test(buddy_takes_a_sixteenth),
 	};

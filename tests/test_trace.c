@@ -196,6 +196,7 @@ static void make_sample(struct trace *t)
 	add(t, 900, 1, true, TRACE_MAX_PFN, 0);
 	add(t, 1000000000, 3, false, 11, 0);
 	add(t, 1000000001, 3, true, 0, TRACE_MAX_ORDER);
+	t->events[4].hidden = 1;
 	t->duration_ns = 2000000000;
 }
 
@@ -339,6 +340,8 @@ static void test_round_trip_large(void **state)
 		add(&a, random_next(&seed), random_next(&seed) % TRACE_MAX_CPUS,
 		    random_next(&seed) % 2, (uint64_t)random_next(&seed) << 12,
 		    random_next(&seed) % 11);
+	for (size_t i = 0; i < a.nr_events; i += 3)
+		a.events[i].hidden = 1;
 	for (uint64_t i = 0; i < 400000; i++)
 		assert_int_equal(trace_extents_add(&a.free_before, i << 25, 1 << 20), 0);
 	trace_extents_finish(&a.free_before);
@@ -799,6 +802,8 @@ static void test_hostile_events(void **state)
 	(void)state;
 	REFUSE_EVENTS("CPU 2, but there are 2 CPUs", 1, "\0", "\x04", "\0");
 	REFUSE_EVENTS("order 21 is above 20", 1, "\0", "\x80\xc0\x0a", "\0");
+	REFUSE_EVENTS("order 21 is above 20", 1, "\0", "\x80\xc0\x2a", "\0");
+	REFUSE_EVENTS("a mark that this fpt does not know", 1, "\0", "\x80\x80\x40", "\0");
 	REFUSE_EVENTS("pfn 0xffffffffffffffff", 1, "\0", "\0", "\x01");
 	REFUSE_EVENTS("pfn 0x100000000000", 1, "\0", "\0", "\x80\x80\x80\x80\x80\x80\x08");
 	REFUSE_EVENTS("pfn 0xfffffffffff of order 1", 1, "\0", "\x80\x40",
@@ -1098,9 +1103,12 @@ static void test_normalise_splits(void **state)
 	add(&t, 1, 0, false, 21, 0);
 	add(&t, 2, 0, false, 24, 1);
 	add(&t, 3, 1, false, 16, 4);
+	t.events[2].hidden = 1;
 	a = normalise(&t);
 	CHECK_ANOMALIES(a, .partial = 1, .double_free = 3);
 	assert_int_equal(t.nr_events, 7);
+	for (size_t i = 0; i < t.nr_events; i++)
+		assert_int_equal(t.events[i].hidden, i > 1);
 	check_event(&t, 2, 3, 1, false, 16, 2);
 	check_event(&t, 3, 3, 1, false, 20, 0);
 	check_event(&t, 4, 3, 1, false, 22, 1);

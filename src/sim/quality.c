@@ -242,7 +242,8 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 	}
 	if (r->buddy)
 		buddy_take(r->buddy, page, e->order);
-	fpt_alloc(&r->s.t, e->pfn, e->order);
+	if (!e->hidden)
+		fpt_alloc(&r->s.t, e->pfn, e->order);
 	guest_own(&r->g, page, e->order);
 	if (r->g.resident > r->peak_pages)
 		r->peak_pages = r->g.resident;
@@ -253,7 +254,8 @@ static void give(struct run *r, const struct trace_event *e, uint64_t page)
 	uint64_t first = page >> r->g.order, last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
 
 	guest_disown(&r->g, page, e->order);
-	fpt_free(&r->s.t, e->pfn, e->order);
+	if (!e->hidden)
+		fpt_free(&r->s.t, e->pfn, e->order);
 	guest_give(&r->g, page, e->order);
 	if (r->buddy)
 		buddy_give(r->buddy, page, e->order);

@@ -71,7 +71,7 @@ extern const struct sim_tracker sim_trackers[];
 const struct sim_tracker *sim_tracker_find(const char *name, size_t length);
 
 /*
- * The trace must be normalised. progress, when not NULL, is called now and then with the share done. Errors:
+ * The trace must be normalised. Its hidden events change the guest, and no hook is called. progress, when not NULL, is called now and then with the share done. Errors:
  * -1 and one line; a data loss is a result, not an error.
  */
 typedef void (*sim_progress)(void *ctx, double share);

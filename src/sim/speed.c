@@ -26,8 +26,9 @@
 
 struct scheduled {
 	uint64_t pfn : 44;
-	uint64_t order : 6;
+	uint64_t order : 5;
 	uint64_t alloc : 1;
+	uint64_t hidden : 1;
 	uint64_t nr_dependencies : 13;
 };
 
@@ -112,8 +113,9 @@ static int schedule_event(struct making *m, const struct trace *t, const struct 
 		m->last[p] = mine;
 	}
 	out->pfn = e->pfn;
-	out->order = e->order & 63;
+	out->order = e->order & 31u;
 	out->alloc = e->alloc;
+	out->hidden = e->hidden;
 	out->nr_dependencies = n & MAX_DEPENDENCIES;
 	while (n--)
 		if (add_dependency(c, (struct dependency){ m->needed[n], waited[m->needed[n]] - 1 }))
@@ -276,11 +278,13 @@ static void *work(void *arg)
 		if (e->alloc) {
 			if (!page_taken(w, e) && !wait_for(w, page_taken, e))
 				goto out;
-			fpt_alloc(&run->s.t, e->pfn, e->order);
+			if (!e->hidden)
+				fpt_alloc(&run->s.t, e->pfn, e->order);
 			guest_own(&run->g, page, e->order);
 		} else {
 			guest_disown(&run->g, page, e->order);
-			fpt_free(&run->s.t, e->pfn, e->order);
+			if (!e->hidden)
+				fpt_free(&run->s.t, e->pfn, e->order);
 			guest_give(&run->g, page, e->order);
 		}
 		atomic_store_explicit(&w->done, i + 1, memory_order_release);

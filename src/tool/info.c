@@ -38,6 +38,7 @@ struct info {
 	uint64_t frees[TRACE_MAX_ORDER + 1];
 	uint64_t all_allocs;
 	uint64_t all_frees;
+	uint64_t hidden;		/* of both */
 	uint64_t reused;		/* allocations whose first page's free was seen */
 	uint64_t same_cpu;		/* of these: by the allocating CPU */
 	uint64_t adjacent;		/* frees that touch the CPU's free before */
@@ -181,6 +182,7 @@ static void walk(struct info *info, const struct pages *p)
 
 		if (!trace_page(t, t->events[i].pfn, &page))
 			continue;
+		info->hidden += t->events[i].hidden;
 		if (t->events[i].alloc)
 			count_alloc(info, p, &t->events[i], page);
 		else
@@ -274,6 +276,8 @@ static int print_table(const struct info *info)
 	printf("%-18s%llu\n", "allocations", (unsigned long long)info->all_allocs);
 	printf("%-18s%llu\n", "frees", (unsigned long long)info->all_frees);
 	print_orders(info);
+	printf("%-18s%llu events that hooks do not see\n", "hidden",
+	       (unsigned long long)info->hidden);
 	print_share("order 0", share(info->allocs[0] + info->frees[0],
 				     info->all_allocs + info->all_frees), "events");
 	print_share("same CPU", share(info->same_cpu, info->reused),
@@ -336,7 +340,7 @@ static json_t *json_info(const struct info *info)
 {
 	const struct trace *t = &info->trace;
 
-	return json_pack("{s:s,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},"
+	return json_pack("{s:s,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},"
 			 "s:o,s:{s:f,s:f},s:o}",
 		"source", t->source,
 		"page_size", (json_int_t)t->page_size,
@@ -347,6 +351,7 @@ static json_t *json_info(const struct info *info)
 		"lost", (json_int_t)t->lost,
 		"allocs", (json_int_t)info->all_allocs,
 		"frees", (json_int_t)info->all_frees,
+		"hidden", (json_int_t)info->hidden,
 		"by_order", json_orders(info),
 		"order0_share", json_number(share(info->allocs[0] + info->frees[0],
 						  info->all_allocs + info->all_frees)),

@@ -24,6 +24,7 @@
 #define SECTION_MAX	(2u << 20)
 #define SECTION_EVENTS	65536u
 #define VARINT_MAX	10
+#define HIDDEN_SHIFT	19
 /* Above 12 a file shrinks by 7 % at most and takes ten times as long. */
 #define ZSTD_LEVEL	12
 /* The highest level's; bounds what a frame can make the reader allocate. */
@@ -221,7 +222,9 @@ static int put_extents(struct writer *w, char tag, const struct trace_extents *x
 static int encode_event(struct writer *w, const struct trace *t, size_t i, size_t used[3])
 {
 	const struct trace_event *e = &t->events[i];
-	const struct trace_raw_event raw = { e->ns, e->pfn, e->cpu, e->order, e->alloc };
+	const struct trace_raw_event raw = {
+		e->ns, e->pfn, e->cpu, e->order, e->alloc, e->hidden
+	};
 	struct coder *c = &w->coder;
 	struct trace_event same;
 	char why[128];
@@ -230,7 +233,8 @@ static int encode_event(struct writer *w, const struct trace *t, size_t i, size_
 		return trace_fail(w->err, "event %zu: %s (a mistake in fpt)", i, why);
 	used[0] += put_varint(w->columns[0] + used[0], zigzag(e->ns - c->ns));
 	used[1] += put_varint(w->columns[1] + used[1],
-			      (uint64_t)e->order << 13 | (uint64_t)e->cpu << 1 | e->alloc);
+			      (uint64_t)e->hidden << HIDDEN_SHIFT | (uint64_t)e->order << 13 |
+			      (uint64_t)e->cpu << 1 | e->alloc);
 	used[2] += put_varint(w->columns[2] + used[2], zigzag(e->pfn - c->pfn[e->cpu]));
 	c->ns = e->ns;
 	c->pfn[e->cpu] = e->pfn;
@@ -258,7 +262,7 @@ static int put_events(struct writer *w, const struct trace *t, size_t first, siz
 	return put_section(w, 'E', w->section, size);
 }
 
-/* The most that an event takes in each column: 64 bits, 19 bits, 45 bits. */
+/* The most that an event takes in each column: 64 bits, 20 bits, 45 bits. */
 _Static_assert(SECTION_EVENTS * (10 + 3 + 7) + 3 * VARINT_MAX <= SECTION_MAX,
 	       "a section of events fits");
 
@@ -517,7 +521,10 @@ static int get_event(struct reader *r, struct trace *t, const uint8_t *at[3],
 		return corrupt(r, "an event does not parse");
 	raw.alloc = what & 1;
 	raw.cpu = what >> 1 & (TRACE_MAX_CPUS - 1);
-	raw.order = what >> 13;
+	raw.order = what >> 13 & 63;
+	raw.hidden = what >> HIDDEN_SHIFT & 1;
+	if (what >> (HIDDEN_SHIFT + 1))
+		return corrupt(r, "an event has a mark that this fpt does not know");
 	raw.ns = c->ns + unzigzag(ns);
 	raw.pfn = c->pfn[raw.cpu] + unzigzag(pfn);
 	if (!trace_event_make(&e, &raw, t->nr_cpus, why, sizeof(why)))

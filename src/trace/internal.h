@@ -16,6 +16,7 @@ struct trace_raw_event {
 	uint64_t cpu;
 	uint64_t order;
 	bool alloc;
+	bool hidden;
 };
 
 /* False when it does not fit or its CPU is not below NR_CPUS; why says so. */

@@ -76,6 +76,7 @@ bool trace_event_make(struct trace_event *e, const struct trace_raw_event *raw, 
 		.cpu = raw->cpu & (TRACE_MAX_CPUS - 1),
 		.order = raw->order & 63,
 		.alloc = raw->alloc,
+		.hidden = raw->hidden,
 	};
 	return true;
 }

@@ -25,7 +25,7 @@
  *	events		varint of their number, varint of the length of the first column, varint
  *			of the length of the second; then three columns, one entry per event:
  *			1. varint of zigzag(ns - ns of the event before)
- *			2. varint of order << 13 | cpu << 1 | alloc
+ *			2. varint of hidden << 19 | order << 13 | cpu << 1 | alloc
  *			3. varint of zigzag(pfn - pfn of the same CPU's event before)
  *
  * A varint has seven bits per byte, lowest first; all but the last byte have the top bit set.
@@ -46,14 +46,20 @@
 #define TRACE_MAX_PFN	((UINT64_C(1) << 44) - 1)
 #define TRACE_MAX_PAGES	(UINT64_C(1) << 34)	/* in all ranges together */
 
-/* One event, 16 bytes. ns counts from the start of the trace. */
+/*
+ * One event, 16 bytes. ns counts from the start of the trace.
+ *
+ * A hidden event happened, but a tracker's hooks do not see it, as the kernel's tracepoints do not
+ * see bulk allocations. A recording has none (its blind spots are anomalies of later events); a
+ * generated trace keeps them, so that replay knows what is true and can still lose them.
+ */
 struct trace_event {
 	uint64_t ns;
 	uint64_t pfn : 44;
 	uint64_t cpu : 12;
 	uint64_t order : 6;
 	uint64_t alloc : 1;		/* 1: taken from the allocator, 0: given back */
-	uint64_t unused : 1;
+	uint64_t hidden : 1;
 };
 
 struct trace_extent {
