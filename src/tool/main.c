@@ -15,6 +15,7 @@ static const struct command {
 } commands[] = {
 	{ "record", cmd_record, "capture the page events of the running kernel into a trace" },
 	{ "import", cmd_import, "turn ftrace text into a trace" },
+	{ "generate", cmd_generate, "make up a trace that isolates one effect, from a seed" },
 	{ "info", cmd_info, "say what is in a trace" },
 	{ "compare", cmd_compare, "replay traces through trackers and print what each costs and is worth" },
 };

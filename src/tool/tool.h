@@ -18,6 +18,7 @@ int cmd_record(int argc, char **argv);
 int cmd_import(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
+int cmd_generate(int argc, char **argv);
 
 /* One line on standard error, "fpt NAME: text". */
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
