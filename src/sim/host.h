@@ -18,7 +18,7 @@ enum host_discard {
 struct host {
 	struct guest *g;
 	enum host_discard how;
-	uint64_t calls;		/* system calls made */
+	uint64_t calls;		/* system calls that discard */
 	uint64_t ranges;	/* ranges discarded: neighbours that were merged count once */
 };
 

@@ -60,15 +60,6 @@ static const struct argp_option argp_options[] = {
 	{ 0 }
 };
 
-static int parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out)
-{
-	if (tool_number(text ? text : "", min, max, out))
-		return 0;
-	tool_error("%s is '%s'; it takes a whole number from %llu to %llu", what, text ? text : "",
-		   (unsigned long long)min, (unsigned long long)max);
-	return -1;
-}
-
 static int parse_trackers(struct options *o, const char *list)
 {
 	o->nr_trackers = 0;
@@ -106,12 +97,12 @@ static char *const policy_keys[] = {
 
 static int parse_discard(struct sim_policy *p, const char *value)
 {
-	for (size_t i = 0; value && discard_names[i]; i++)
+	for (size_t i = 0; discard_names[i]; i++)
 		if (!strcmp(value, discard_names[i])) {
 			p->discard = (enum host_discard)i;
 			return 0;
 		}
-	tool_error("discard is '%s'; there are dontneed, punch, free", value ? value : "");
+	tool_error("discard is '%s'; there are dontneed, punch, free", value);
 	return -1;
 }
 
@@ -121,33 +112,35 @@ static int parse_policy(struct options *o, char *text)
 
 	while (*text) {
 		char *value, *pair = text;
-		int key = getsubopt(&text, policy_keys, &value);
+		int key = getsubopt(&text, policy_keys, &value), error = 0;
 		uint64_t n = 0;
-		int error = 0;
+
+		if (!value)
+			value = text + strlen(text);	/* empty */
 
 		switch (key) {
 		case PERIOD:
-			error = parse_number("period_ms", value, 1, 86400000, &n);
+			error = tool_parse_number("period_ms", value, 1, 86400000, &n);
 			p->period_ns = n * MS;
 			break;
 		case LATENCY:
-			error = parse_number("latency_ms", value, 0, 86400000, &n);
+			error = tool_parse_number("latency_ms", value, 0, 86400000, &n);
 			p->latency_ns = n * MS;
 			break;
 		case BATCH:
-			error = parse_number("batch", value, 1, FPT_BATCH_MAX, &n);
+			error = tool_parse_number("batch", value, 1, FPT_BATCH_MAX, &n);
 			p->batch = (unsigned int)n;
 			break;
 		case IN_FLIGHT:
-			error = parse_number("in_flight_mib", value, 1, UINT32_MAX, &n);
+			error = tool_parse_number("in_flight_mib", value, 1, UINT32_MAX, &n);
 			p->in_flight = n << 20;
 			break;
 		case ENTRIES:
-			error = parse_number("entries", value, 1, 1u << 24, &n);
+			error = tool_parse_number("entries", value, 1, 1u << 24, &n);
 			p->entries = n;
 			break;
 		case EXACT:
-			error = parse_number("exact", value, 0, 1, &n);
+			error = tool_parse_number("exact", value, 0, 1, &n);
 			p->exact = n;
 			break;
 		case DISCARD:
@@ -180,7 +173,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'p':
 		return parse_policy(o, arg) ? EINVAL : 0;
 	case OPT_ORDER:
-		if (parse_number("--order", arg, 0, FPT_MAX_ORDER, &n))
+		if (tool_parse_number("--order", arg, 0, FPT_MAX_ORDER, &n))
 			return EINVAL;
 		o->order = (unsigned int)n;
 		return 0;

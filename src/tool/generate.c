@@ -52,25 +52,11 @@ static const char argp_doc[] =
 	"Make up a trace from a seed, so that what a tracker does can be shown on an input that "
 	"isolates one effect. The same command gives the same trace on every machine.";
 
-static int parse_number(const char *what, const char *text, uint64_t min, uint64_t max,
-			uint64_t *out)
-{
-	char *end;
-
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && !*end && !errno && *out >= min && *out <= max)
-		return 0;
-	tool_error("%s is '%s'; it takes a whole number from %llu to %llu", what, text,
-		   (unsigned long long)min, (unsigned long long)max);
-	return EINVAL;
-}
-
 static int parse_u32(const char *what, const char *text, uint32_t min, uint32_t max, uint32_t *out)
 {
 	uint64_t n;
 
-	if (parse_number(what, text, min, max, &n))
+	if (tool_parse_number(what, text, min, max, &n))
 		return EINVAL;
 	*out = (uint32_t)n;
 	return 0;
@@ -125,7 +111,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->output = arg;
 		return 0;
 	case OPT_SEED:
-		return parse_number("--seed", arg, 0, UINT64_MAX, &c->seed);
+		return tool_parse_number("--seed", arg, 0, UINT64_MAX, &c->seed);
 	case OPT_CPUS:
 		return parse_u32("--cpus", arg, 1, TRACE_MAX_CPUS, &c->cpus);
 	case OPT_MEMORY:

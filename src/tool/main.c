@@ -43,6 +43,15 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out)
 	return *text >= '0' && *text <= '9' && !*end && !errno && *out >= min && *out <= max;
 }
 
+int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out)
+{
+	if (tool_number(text, min, max, out))
+		return 0;
+	tool_error("%s is '%s'; it takes a whole number from %llu to %llu", what, text,
+		   (unsigned long long)min, (unsigned long long)max);
+	return EINVAL;
+}
+
 static void usage(FILE *to)
 {
 	fputs("Usage: fpt COMMAND [ARGUMENT...]\n\n", to);

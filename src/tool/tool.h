@@ -26,6 +26,9 @@ void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The whole of text is a decimal number from min to max. */
 bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
+/* The same as argp's parsers want it: 0, or EINVAL after a line that says what takes which numbers. */
+int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out);
+
 /*
  * Remove what an earlier fpt left behind when it was killed outright (its tracefs instance). Quiet
  * when there is nothing to do or no permission. Called by every subcommand's start.
