@@ -38,14 +38,15 @@ run compare --tracker xbitmap,array --order 3 --policy period_ms=50,latency_ms=5
 check "selection: status" status_is 0
 check "selection: in the order asked for" json '[.results[].tracker] == ["xbitmap", "array"]' some.json
 check "selection: the policy" json '.results[0].policy |
-	.period_ms == 50 and .latency_ms == 5 and .discard == "punch" and .entries == 8' some.json
+	.period_ms == 50 and .latency_ms == 5 and .discard == "punch" and .entries == null' some.json
+check "selection: the array's entries" json '.results[1].policy.entries == 8' some.json
 check "selection: a small array drops" json '.results[1].dropped > 0' some.json
 
 run compare --tracker array --policy entries=4,period_ms=100000 "$trace" "$trace" --json two.json
 check "two traces: status" status_is 0
 check "two traces: two results" json '.results | length == 2' two.json
 check "two traces: the same quality" json \
-	'[.results[] | del(.ns_per_event, .wait_ns_per_event)] | .[0] == .[1]' two.json
+	'[.results[] | del(.ns_per_event, .reporter_ns_per_event, .wait_ns_per_event)] | .[0] == .[1]' two.json
 
 run compare --help
 check "help: status" status_is 0
@@ -74,7 +75,7 @@ bad "unknown discard" 2 "discard is 'no'" --policy discard=no "$trace"
 bad "order 60" 2 "order is '60'" --order 60 "$trace"
 bad "negative order" 2 "order is '-1'" --order=-1 "$trace"
 bad "in_flight below a block" 1 "in_flight" --policy in_flight_mib=1 --order 10 "$trace"
-bad "an order beyond the buddy allocator's" 1 "buddy" --order 12 "$trace"
+bad "an order beyond the buddy allocator's" 1 "buddy" --tracker xbitmap,buddy --order 12 "$trace"
 bad "missing" 1 "missing.fpt" missing.fpt
 bad "truncated" 1 "truncated.fpt" truncated.fpt
 bad "corrupt" 1 "corrupt.fpt" corrupt.fpt
@@ -82,6 +83,20 @@ bad "wrong version" 1 "version" version.fpt
 bad "text" 1 "text.fpt" text.fpt
 bad "a folder" 1 "cannot" .
 bad "second trace missing" 1 "missing.fpt" --tracker none "$trace" missing.fpt
+
+cp "$trace" mine.fpt
+refused "JSON over a trace" 1 "is a trace to be read" --tracker none mine.fpt --json ./mine.fpt
+check "JSON over a trace: it is kept" cmp "$trace" mine.fpt
+cp "$trace" $'not-utf8-\xff.fpt'
+refused "a name that is not UTF-8" 1 "UTF-8" --tracker none $'not-utf8-\xff.fpt' --json utf.json
+
+# Time goes on for decades without an event.
+printf '%s\n' ' a-1 [000] 1.000001: mm_page_free: page=1 pfn=0x10 order=0' \
+	' a-1 [000] 1700000000.000001: mm_page_alloc: page=1 pfn=0x10 order=0' |
+	"$fpt" import -o gap.fpt - 2>/dev/null
+run compare --order 0 gap.fpt --json gap.json
+check "a gap: status" status_is 0
+check "a gap: reported once" json '.results[] | select(.tracker == "xbitmap") | .reports == 1' gap.json
 
 refused "unwritable output" 1 "no/such/folder" --tracker none "$trace" --json no/such/folder/x.json
 refused "full disk, JSON" 1 "No space" --tracker none "$trace" --json /dev/full

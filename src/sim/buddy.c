@@ -61,19 +61,16 @@ static void list_del(struct buddy *b, uint64_t page, unsigned int order)
 	l->nr--;
 }
 
-int buddy_init(struct buddy *b, struct guest *g, struct trace_error *err)
+int buddy_init(struct buddy *b, struct guest *g, unsigned int capacity, uint64_t max_pages,
+	       struct trace_error *err)
 {
 	uint64_t blocks = guest_nr_blocks(g);
 	unsigned int o;
 
 	memset(b, 0, sizeof(*b));
-	if (g->order > GUEST_MAX_ORDER) {
-		snprintf(err->text, sizeof(err->text),
-			 "buddy: order %u is above %u, the largest that a buddy allocator merges",
-			 g->order, GUEST_MAX_ORDER);
-		return -1;
-	}
 	b->g = g;
+	b->capacity = capacity;
+	b->max_pages = max_pages;
 	b->head = calloc(g->nr_pages, sizeof(*b->head));
 	b->reported = calloc(blocks, sizeof(*b->reported));
 	b->next = calloc(blocks, sizeof(*b->next));
@@ -174,7 +171,7 @@ void buddy_pass_begin(struct buddy *b)
 
 static long budget_of(const struct buddy *b, unsigned int order)
 {
-	return (long)((b->list[order].nr + BUDDY_CAPACITY * 16 - 1) / (BUDDY_CAPACITY * 16));
+	return (long)((b->list[order].nr + b->capacity * 16 - 1) / (b->capacity * 16));
 }
 
 static void pull(struct buddy *b, uint32_t n, struct fpt_batch *batch)
@@ -189,6 +186,8 @@ static void pull(struct buddy *b, uint32_t n, struct fpt_batch *batch)
 
 unsigned int buddy_pass_next(struct buddy *b, struct fpt_batch *batch)
 {
+	uint64_t pages = 0;
+
 	batch->nr = 0;
 	for (; b->pass_order <= GUEST_MAX_ORDER; b->pass_order++, b->pass_started = false) {
 		uint32_t n = b->list[b->pass_order].first, after;
@@ -204,8 +203,11 @@ unsigned int buddy_pass_next(struct buddy *b, struct fpt_batch *batch)
 				b->requested = true;	/* the rest: another pass */
 				break;
 			}
+			if (batch->nr && pages + (UINT64_C(1) << b->pass_order) > b->max_pages)
+				return batch->nr;
+			pages += UINT64_C(1) << b->pass_order;
 			pull(b, n, batch);
-			if (batch->nr == BUDDY_CAPACITY) {
+			if (batch->nr == b->capacity) {
 				b->pass_budget--;
 				return batch->nr;
 			}

@@ -4,9 +4,10 @@
  *
  * Upstream has no tracker: a worker walks the buddy allocator's free lists of large blocks. What matters of
  * it here: free blocks merge up to order 10; freeing a block of the reporting order or more requests a
- * pass 2 s later; a pass walks each list, reports blocks that do not carry the Reported mark in batches of
- * 32, at most 1/16 of a list, and leaves the rest for another pass 2 s later; reported blocks go back to
- * the list's tail; taking or merging a block drops its mark.
+ * pass 2 s later (the caller keeps the time, see requested); a pass walks each list, reports blocks that
+ * do not carry the Reported mark in batches of 32, at most 1/16 of a list, and leaves the rest for
+ * another pass 2 s later; reported blocks go back to the list's tail; taking or merging a block drops its
+ * mark.
  *
  * Left out: pages in per-CPU lists count as merged at once, there is one zone and one migrate type, and no
  * watermark. Single-threaded: for replay in virtual time only.
@@ -18,7 +19,6 @@
 
 #include <fpt/report.h>
 
-#define BUDDY_CAPACITY 32u
 #define BUDDY_DELAY_NS UINT64_C(2000000000)
 
 struct buddy_list {
@@ -34,11 +34,14 @@ struct buddy {
 	struct buddy_list list[GUEST_MAX_ORDER + 1];
 	bool requested;			/* a pass is wanted */
 	unsigned int pass_order;	/* the list that the pass is at */
+	unsigned int capacity;		/* blocks per batch: upstream 32 */
+	uint64_t max_pages;		/* per batch */
 	bool pass_started;		/* the list's budget is set */
 	long pass_budget;		/* full batches that it may still take from it, less one */
 };
 
-int buddy_init(struct buddy *b, struct guest *g, struct trace_error *err);
+int buddy_init(struct buddy *b, struct guest *g, unsigned int capacity, uint64_t max_pages,
+	       struct trace_error *err);
 void buddy_destroy(struct buddy *b);
 
 /* As guest_give() and guest_take() go: pages come and go. */

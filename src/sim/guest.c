@@ -27,9 +27,14 @@ static int fail(struct trace_error *err, const char *what)
 	return -1;
 }
 
-/* Join neighbours until there are no more than the trackers take; the smallest gap goes first. */
-static void join_spans(struct guest_span *span, size_t *nr, size_t max)
+/*
+ * Join neighbours until there are no more than the trackers take; the smallest gap goes first. Returns the
+ * pages of the gaps: states are kept for them, too.
+ */
+static uint64_t join_spans(struct guest_span *span, size_t *nr, size_t max)
 {
+	uint64_t gaps = 0;
+
 	while (*nr > max) {
 		size_t best = 1, i;
 
@@ -37,17 +42,20 @@ static void join_spans(struct guest_span *span, size_t *nr, size_t max)
 			if (span[i].pfn - (span[i - 1].pfn + span[i - 1].nr) <
 			    span[best].pfn - (span[best - 1].pfn + span[best - 1].nr))
 				best = i;
+		gaps += span[best].pfn - (span[best - 1].pfn + span[best - 1].nr);
 		span[best - 1].nr = span[best].pfn + span[best].nr - span[best - 1].pfn;
 		memmove(&span[best], &span[best + 1], (*nr - best - 1) * sizeof(*span));
 		--*nr;
 	}
+	return gaps;
 }
 
 static int make_spans(struct guest *g, const struct trace *t, struct trace_error *err)
 {
 	unsigned int align = g->order > GUEST_MAX_ORDER ? g->order : GUEST_MAX_ORDER;
 	struct guest_span *span = calloc(t->ranges.nr ? t->ranges.nr : 1, sizeof(*span));
-	size_t nr = 0, i;
+	size_t nr = 0, areas, i;
+	uint64_t gaps;
 
 	if (!span)
 		return fail(err, "page ranges");
@@ -63,7 +71,8 @@ static int make_spans(struct guest *g, const struct trace *t, struct trace_error
 		span[nr].pfn = first;
 		span[nr++].nr = end - first;
 	}
-	join_spans(span, &nr, GUEST_MAX_SPANS);
+	areas = nr;
+	gaps = join_spans(span, &nr, GUEST_MAX_SPANS);
 	for (i = 0; i < nr; i++) {
 		g->span[i] = span[i];
 		g->span[i].page = g->nr_pages;
@@ -71,6 +80,12 @@ static int make_spans(struct guest *g, const struct trace *t, struct trace_error
 	}
 	g->nr_spans = (unsigned int)nr;
 	free(span);
+	if (gaps > GUEST_MAX_GAPS) {
+		snprintf(err->text, sizeof(err->text),
+			 "guest: the trace's pages are in %zu areas, more than the %d that trackers take and "
+			 "too far apart to be joined", areas, GUEST_MAX_SPANS);
+		return -1;
+	}
 	if (g->nr_pages)
 		return 0;
 	snprintf(err->text, sizeof(err->text), "guest: the trace has no pages");

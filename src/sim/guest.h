@@ -16,7 +16,10 @@
  * with taken == 0 is free and can be isolated; owned != 0 says that an owner's alloc hook has returned.
  *
  * A trace prescribes which page is taken next. A page of an isolated block cannot be: the real allocator
- * would have chosen another, the replay waits, so a stall here is an upper bound.
+ * would have chosen another, the replay waits. So a stall here is one that the real one might not have had.
+ *
+ * Memory that is held throughout, and so never written here, counts as not resident: what a tracker can
+ * change is compared, not the guest's whole size.
  *
  * guest_take() ... guest_give(), guest_isolate() and guest_put_back() may run in many threads, as long as
  * the events of one page happen in their order.
@@ -30,6 +33,8 @@
 #include <stdatomic.h>
 
 #define GUEST_MAX_SPANS 16	/* FPT_XBITMAP_MAX_RANGES */
+#define GUEST_MAX_GAPS (UINT64_C(1) << 24)	/* pages between spans that had to be joined */
+#define GUEST_PAGE_BYTES 32	/* what a replay keeps in mind per page, all included, at most */
 #define GUEST_MAX_ORDER 10u	/* largest block that the modelled buddy allocator merges */
 
 /* Where the kernel's pages go when the host discards them. */

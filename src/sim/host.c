@@ -69,7 +69,8 @@ int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *
 	for (i = 0; i < b->nr; i = end) {
 		uint64_t page = guest_page(h->g, b->range[i].pfn), nr = b->range[i].nr;
 
-		for (end = i + 1; end < b->nr && guest_page(h->g, b->range[end].pfn) == page + nr; end++)
+		/* Neighbours for the host are so in pfns; across a hole they only seem so. */
+		for (end = i + 1; end < b->nr && b->range[end].pfn == b->range[i].pfn + nr; end++)
 			nr += b->range[end].nr;
 		if (discard_pages(h, page, nr)) {
 			snprintf(err->text, sizeof(err->text), "host: discarding %llu pages: %s",
@@ -77,8 +78,9 @@ int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *
 			return -1;
 		}
 		for (p = page; p < page + nr; p++) {
-			if (h->g->flags[p] & GUEST_RESIDENT)
-				atomic_fetch_sub_explicit(&h->g->resident, 1, memory_order_relaxed);
+			if (!(h->g->flags[p] & GUEST_RESIDENT))
+				continue;
+			atomic_fetch_sub_explicit(&h->g->resident, 1, memory_order_relaxed);
 			h->g->flags[p] = (uint8_t)((h->g->flags[p] & GUEST_SIGNED) | GUEST_DISCARDED);
 		}
 	}

@@ -30,12 +30,14 @@ struct run {
 	struct buddy *buddy;		/* instead of the tracker's reporter */
 	struct fpt_batch batch;		/* with the host until resume_at */
 	uint64_t resume_at;		/* when the pass goes on; NEVER: there is none */
-	uint64_t tick_at;
+	uint64_t tick_at;		/* the next pass; NEVER: none is due */
+	unsigned int idle;		/* passes in a row that found nothing, with no event since */
 	uint64_t now;
 	bool failed;
 	struct trace_error *err;
 	/* What is true of the guest, by block. */
 	uint64_t *full_since;		/* meaningful while the block is wholly free */
+	uint8_t *from_start;		/* wholly free since before time 0: when it became so is not known */
 	uint8_t *reported;		/* wholly free, discarded, untouched since */
 	uint64_t full_pages, reported_pages, peak_pages;
 	double full_time, reported_time, resident_time;	/* pages x ns */
@@ -76,8 +78,8 @@ static struct sim_times summary(struct samples *s)
 	if (!s->nr)
 		return out;
 	qsort(s->v, s->nr, sizeof(*s->v), by_value);
-	out.p50_ms = (double)s->v[s->nr / 2] / NS_PER_MS;
-	out.p99_ms = (double)s->v[(s->nr - 1) * 99 / 100] / NS_PER_MS;
+	out.p50_ms = (double)s->v[(s->nr - 1) / 2] / NS_PER_MS;
+	out.p99_ms = (double)s->v[(s->nr * 99 + 99) / 100 - 1] / NS_PER_MS;
 	return out;
 }
 
@@ -99,9 +101,10 @@ static void block_breaks(struct run *r, uint64_t b)
 	r->full_pages -= UINT64_C(1) << r->g.order;
 	if (r->reported[b])
 		r->reported_pages -= UINT64_C(1) << r->g.order;
-	else
+	else if (!r->from_start[b])
 		r->out->censored++;
 	r->reported[b] = 0;
+	r->from_start[b] = 0;
 }
 
 static void advance(struct run *r, uint64_t to)
@@ -150,44 +153,64 @@ static void pass_step(struct run *r)
 	}
 	r->resume_at = n ? r->now + r->policy->latency_ns : NEVER;
 	r->out->reports += !!n;
+	r->idle = n ? 0 : r->idle + 1;
+	/* Upstream arms its timer when a pass is requested; what is left over requests one, too. */
+	if (!n && r->buddy && r->buddy->requested)
+		r->tick_at = r->now + r->policy->period_ns;
 }
 
-/* The host is done with the batch. */
-static void batch_done(struct run *r)
+/* The host is done with a batch, or with a part of one. */
+static void batch_done(struct run *r, struct fpt_batch *batch)
 {
 	unsigned int i;
 
-	if (!r->batch.nr)
+	if (!batch->nr)
 		return;
-	if (host_discard(&r->h, &r->batch, r->err))
+	if (host_discard(&r->h, batch, r->err))
 		r->failed = true;
-	for (i = 0; i < r->batch.nr; i++) {
-		uint64_t first = guest_page(&r->g, r->batch.range[i].pfn) >> r->g.order, b;
+	for (i = 0; i < batch->nr; i++) {
+		uint64_t first = guest_page(&r->g, batch->range[i].pfn) >> r->g.order, b;
 
-		for (b = first; b < first + (r->batch.range[i].nr >> r->g.order); b++) {
+		for (b = first; b < first + (batch->range[i].nr >> r->g.order); b++) {
 			if (!block_is_full(r, b) || r->reported[b])
 				continue;
 			r->reported[b] = 1;
 			r->reported_pages += UINT64_C(1) << r->g.order;
-			sample(r, &r->free_to_report, r->now - r->full_since[b]);
+			if (!r->from_start[b])
+				sample(r, &r->free_to_report, r->now - r->full_since[b]);
 		}
 	}
 	if (r->buddy)
-		buddy_pass_complete(r->buddy, &r->batch);
+		buddy_pass_complete(r->buddy, batch);
 	else
-		fpt_pass_complete(&r->rep, &r->batch, true);
+		fpt_pass_complete(&r->rep, batch, true);
+}
+
+/* The range of the batch that a page is in is done now, the rest when it would have been. */
+static void finish_early(struct run *r, uint64_t page)
+{
+	unsigned int i;
+
+	for (i = 0; i < r->batch.nr; i++) {
+		struct fpt_batch one = { .nr = 1, .range = { r->batch.range[i] } };
+
+		if (page - guest_page(&r->g, one.range[0].pfn) >= one.range[0].nr)
+			continue;
+		r->batch.range[i] = r->batch.range[--r->batch.nr];
+		batch_done(r, &one);
+		return;
+	}
 }
 
 static void tick(struct run *r)
 {
-	r->tick_at += r->policy->period_ns;
-	if (r->resume_at != NEVER)
-		return;		/* the last pass is not over */
 	if (r->buddy) {
-		if (!r->buddy->requested)
-			return;
+		r->tick_at = NEVER;
 		buddy_pass_begin(r->buddy);
 	} else {
+		r->tick_at += r->policy->period_ns;
+		if (r->resume_at != NEVER)
+			return;		/* the last pass is not over */
 		fpt_pass_begin(&r->rep);
 	}
 	pass_step(r);
@@ -201,9 +224,14 @@ static void run_until(struct run *r, uint64_t to)
 
 		if (next > to)
 			break;
+		/* Nothing changes before the next event, two drains have seen everything: skip to it. */
+		if (!r->buddy && r->resume_at == NEVER && r->idle > 2) {
+			r->tick_at += ((to - r->tick_at) / r->policy->period_ns + 1) * r->policy->period_ns;
+			break;
+		}
 		advance(r, next);
 		if (r->resume_at == next) {
-			batch_done(r);
+			batch_done(r, &r->batch);
 			pass_step(r);
 		} else {
 			tick(r);
@@ -217,12 +245,12 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 	uint64_t first = page >> r->g.order, last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
 
 	if (!guest_take(&r->g, page, e->order)) {
-		/*
-		 * It would have to wait for the host. Counted, and time stands still for everybody else:
-		 * the batch is done now, the pass goes on when it would have.
-		 */
+		uint64_t p;
+
+		/* It would have to wait for the host. Counted, and time stands still for everybody else. */
 		sample(r, &r->stall, r->resume_at - r->now);
-		batch_done(r);
+		for (p = page; p < page + (UINT64_C(1) << e->order); p++)
+			finish_early(r, p);
 		if (!guest_take(&r->g, page, e->order)) {
 			r->failed = true;
 			snprintf(r->err->text, sizeof(r->err->text), "a block stays isolated: a bug of fpt");
@@ -257,8 +285,11 @@ static void give(struct run *r, const struct trace_event *e, uint64_t page)
 	if (!e->hidden)
 		fpt_free(&r->s.t, e->pfn, e->order);
 	guest_give(&r->g, page, e->order);
-	if (r->buddy)
+	if (r->buddy) {
 		buddy_give(r->buddy, page, e->order);
+		if (r->buddy->requested && r->resume_at == NEVER && r->tick_at == NEVER)
+			r->tick_at = r->now + r->policy->period_ns;
+	}
 	for (b = first; b <= last; b++)
 		if (block_is_full(r, b))
 			block_fills(r, b);
@@ -285,19 +316,18 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 	r->h.g = &r->g;
 	r->h.how = config->policy.discard;
 	r->full_since = calloc(guest_nr_blocks(&r->g), sizeof(*r->full_since));
+	r->from_start = calloc(guest_nr_blocks(&r->g), sizeof(*r->from_start));
 	r->reported = calloc(guest_nr_blocks(&r->g), sizeof(*r->reported));
-	if (!r->full_since || !r->reported) {
+	if (!r->full_since || !r->from_start || !r->reported) {
 		snprintf(err->text, sizeof(err->text), "no memory for block states");
 		return -1;
 	}
-	if (fpt_reporter_init(&r->rep, &r->s.t, &owner, r, config->policy.batch, in_flight)) {
-		snprintf(err->text, sizeof(err->text),
-			 "in_flight is below one block of order %u", config->order);
-		return -1;
-	}
+	/* sim_check() has seen the configuration. */
+	if (fpt_reporter_init(&r->rep, &r->s.t, &owner, r, config->policy.batch, in_flight))
+		abort();
 	if (tracker->walks_buddy) {
 		r->buddy = calloc(1, sizeof(*r->buddy));
-		if (!r->buddy || buddy_init(r->buddy, &r->g, err)) {
+		if (!r->buddy || buddy_init(r->buddy, &r->g, config->policy.batch, in_flight, err)) {
 			free(r->buddy);
 			r->buddy = NULL;
 			return -1;
@@ -310,8 +340,10 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 		}
 	}
 	for (b = 0; b < guest_nr_blocks(&r->g); b++)
-		if (block_is_full(r, b))
+		if (block_is_full(r, b)) {
 			block_fills(r, b);
+			r->from_start[b] = 1;
+		}
 	r->peak_pages = r->g.resident;
 	return 0;
 }
@@ -322,6 +354,7 @@ static void run_destroy(struct run *r)
 		buddy_destroy(r->buddy);
 	free(r->buddy);
 	free(r->full_since);
+	free(r->from_start);
 	free(r->reported);
 	free(r->free_to_report.v);
 	free(r->stall.v);
@@ -337,7 +370,7 @@ static void sum_up(struct run *r)
 	uint64_t b;
 
 	for (b = 0; b < guest_nr_blocks(&r->g); b++)
-		q->censored += block_is_full(r, b) && !r->reported[b];
+		q->censored += block_is_full(r, b) && !r->reported[b] && !r->from_start[b];
 	fpt_get_stats(&r->s.t, &stats);
 	q->gib_minutes = r->resident_time * page / GIB / NS_PER_MINUTE;
 	q->free_gib_minutes = r->full_time * page / GIB / NS_PER_MINUTE;
@@ -352,7 +385,6 @@ static void sum_up(struct run *r)
 	q->dropped = stats.count[FPT_STAT_DROPPED];
 	/* The model's lists stand for what the allocator has anyway. */
 	q->metadata_bytes = r->buddy ? 0 : stats.memory_used;
-	q->data_loss = r->g.data_loss;
 }
 
 int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
@@ -362,6 +394,8 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const 
 	struct run r;
 	bool ok;
 
+	if (sim_check(t, tracker, config, err))
+		return -1;
 	if (run_init(&r, t, tracker, config, out, err)) {
 		run_destroy(&r);
 		return -1;
@@ -372,6 +406,7 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const 
 
 		run_until(&r, e->ns);
 		fpt_virtual_cpu = e->cpu;
+		r.idle = 0;
 		if (e->alloc)
 			take(&r, e, page);
 		else
@@ -383,9 +418,11 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const 
 	}
 	if (!r.failed) {
 		run_until(&r, t->duration_ns);
-		batch_done(&r);		/* nothing of the host's is left undone before data is checked */
-		guest_verify_all(&r.g);
 		sum_up(&r);
+		/* The trace is over; nothing of the host's is left undone before data is checked. */
+		batch_done(&r, &r.batch);
+		guest_verify_all(&r.g);
+		out->data_loss = r.g.data_loss;
 		if (guest_check_residency(&r.g, err))
 			r.failed = true;
 	}

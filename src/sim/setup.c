@@ -11,17 +11,18 @@ __thread unsigned int fpt_virtual_cpu;
 #define MS UINT64_C(1000000)
 #define MIB (UINT64_C(1) << 20)
 
-#define POLICY(period) { \
-	.period_ns = (period), .latency_ns = 1 * MS, .batch = FPT_BATCH_MAX, .in_flight = 64 * MIB, \
+#define POLICY(period, most) { \
+	.period_ns = (period), .latency_ns = 1 * MS, .batch = FPT_BATCH_MAX, .in_flight = (most), \
 	.exact = true, .discard = HOST_DONTNEED, \
 }
 
 const struct sim_tracker sim_trackers[] = {
-	{ "none", &fpt_none_ops, false, POLICY(100 * MS) },
-	{ "lockmap", &fpt_lockmap_ops, false, POLICY(100 * MS) },
-	{ "array", &fpt_array_ops, false, POLICY(100 * MS) },
-	{ "xbitmap", &fpt_xbitmap_ops, false, POLICY(100 * MS) },
-	{ "buddy", &buddy_ops, true, POLICY(BUDDY_DELAY_NS) },
+	{ "none", &fpt_none_ops, false, false, POLICY(100 * MS, 64 * MIB) },
+	{ "lockmap", &fpt_lockmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	{ "array", &fpt_array_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	{ "xbitmap", &fpt_xbitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	/* 32 blocks of order 10, as upstream */
+	{ "buddy", &buddy_ops, true, true, POLICY(BUDDY_DELAY_NS, 128 * MIB) },
 	{ .name = NULL },
 };
 
@@ -33,6 +34,21 @@ const struct sim_tracker *sim_tracker_find(const char *name, size_t length)
 		if (strlen(t->name) == length && !memcmp(t->name, name, length))
 			return t;
 	return NULL;
+}
+
+int sim_check(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
+	      struct trace_error *err)
+{
+	if (tracker->walks_buddy && config->order > GUEST_MAX_ORDER)
+		snprintf(err->text, sizeof(err->text),
+			 "%s: order %u is above %u, the largest that a buddy allocator merges",
+			 tracker->name, config->order, GUEST_MAX_ORDER);
+	else if (config->policy.in_flight / t->page_size >> config->order == 0)
+		snprintf(err->text, sizeof(err->text), "%s: in_flight is below one block of order %u",
+			 tracker->name, config->order);
+	else
+		return 0;
+	return -1;
 }
 
 static struct fpt_mem donate(struct setup *s, unsigned int i, size_t size)
@@ -47,8 +63,12 @@ static struct fpt_mem donate(struct setup *s, unsigned int i, size_t size)
 	return m;
 }
 
-/* The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter would. */
-static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned int *since_drain)
+/*
+ * The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter would, so
+ * that no front is full.
+ */
+static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned long capacity,
+			unsigned long *since_drain)
 {
 	while (nr) {
 		unsigned int order = 0;
@@ -58,7 +78,7 @@ static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned int *
 		fpt_free(t, pfn, order);
 		pfn += UINT64_C(1) << order;
 		nr -= UINT64_C(1) << order;
-		if (++*since_drain % 64 == 0 && t->ops->drain)
+		if (++*since_drain % capacity == 0 && t->ops->drain)
 			t->ops->drain(t);
 	}
 }
@@ -74,7 +94,9 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 		.array_entries = config->policy.entries,
 	};
 	size_t size = fpt_size(&c);
-	unsigned int i, since_drain = 0;
+	unsigned long capacity = c.array_entries && c.array_entries < 64 ? c.array_entries : 64;
+	unsigned long since_drain = 0;
+	unsigned int i;
 	struct fpt_mem m;
 	int error;
 
@@ -95,7 +117,7 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 	}
 	fpt_virtual_cpu = 0;
 	for (i = 0; i < t->free_before.nr; i++)
-		hint_extent(&s->t, t->free_before.v[i].pfn, t->free_before.v[i].nr, &since_drain);
+		hint_extent(&s->t, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity, &since_drain);
 	return 0;
 }
 

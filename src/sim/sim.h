@@ -30,6 +30,7 @@ struct sim_policy {
 struct sim_tracker {
 	const char *name;
 	const struct fpt_ops *ops;
+	bool reports;			/* false: none */
 	bool walks_buddy;		/* upstream's reporting: no hints, see buddy.h */
 	struct sim_policy policy;	/* defaults */
 };
@@ -52,8 +53,8 @@ struct sim_quality {
 	double recall;			/* of the truly free memory at this order, reported; time-averaged */
 	double free_gib_minutes;	/* its denominator: the same for every tracker */
 	double precision;		/* of claimed pages, free when checked; negative: nothing was claimed */
-	struct sim_times free_to_report;
-	uint64_t censored;		/* blocks that were taken, or the trace over, before they were reported */
+	struct sim_times free_to_report;	/* of blocks that became wholly free in the trace */
+	uint64_t censored;		/* those that were taken, or the trace over, before they were reported */
 	struct sim_times stall;		/* allocations that met an isolated block */
 	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes, data_loss;
 };
@@ -61,6 +62,7 @@ struct sim_quality {
 struct sim_speed {
 	uint64_t events;
 	double cpu_ns;			/* processor time of all virtual CPUs, waits left out */
+	double reporter_ns;		/* processor time of the reporter's passes */
 	double wait_ns;			/* waiting for another CPU's event or for an isolated block */
 	uint64_t passes;
 	uint64_t data_loss;
@@ -70,9 +72,14 @@ struct sim_speed {
 extern const struct sim_tracker sim_trackers[];
 const struct sim_tracker *sim_tracker_find(const char *name, size_t length);
 
+/* Can this tracker run like this? -1 and one line if not; sim_quality() and sim_speed() ask it, too. */
+int sim_check(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
+	      struct trace_error *err);
+
 /*
- * The trace must be normalised. Its hidden events change the guest, and no hook is called. progress, when not NULL, is called now and then with the share done. Errors:
- * -1 and one line; a data loss is a result, not an error.
+ * The trace must be normalised. Its hidden events change the guest, and no hook is called. progress, when
+ * not NULL, is called now and then with the share done. Errors: -1 and one line; a data loss is a result,
+ * not an error.
  */
 typedef void (*sim_progress)(void *ctx, double share);
 

@@ -53,7 +53,7 @@ struct sim_schedule {
 /* What making a schedule remembers. */
 struct making {
 	struct sim_schedule *s;
-	struct dependency *last;	/* per page: the last event on it; cpu UINT32_MAX: none */
+	struct dependency *last;	/* per page: the last event on it; cpu + 1, 0: none */
 	uint32_t *waited;		/* per pair of CPUs: the first has waited for so many of the second's */
 	uint32_t *needed;		/* the CPUs that one event waits for */
 	size_t *needed_by;		/* per CPU: the last event that waits for it, counted from 1 */
@@ -93,7 +93,7 @@ static int schedule_event(struct making *m, const struct trace *t, const struct 
 {
 	struct cpu_schedule *c = &m->s->cpu[e->cpu];
 	uint32_t *waited = m->waited + (size_t)e->cpu * t->nr_cpus;
-	struct dependency mine = { e->cpu, (uint32_t)c->nr_events };
+	struct dependency mine = { e->cpu + 1, (uint32_t)c->nr_events };
 	uint64_t first, p, nr = UINT64_C(1) << e->order;
 	struct scheduled *out = &c->events[c->nr_events++];
 	unsigned int n = 0;
@@ -103,7 +103,7 @@ static int schedule_event(struct making *m, const struct trace *t, const struct 
 	for (p = first; p < first + nr; p++) {
 		struct dependency d = m->last[p];
 
-		if (d.cpu != UINT32_MAX && d.cpu != e->cpu && d.index + 1 > waited[d.cpu]) {
+		if (d.cpu-- && d.cpu != e->cpu && d.index + 1 > waited[d.cpu]) {
 			/* Of several events of one CPU only the last counts. */
 			waited[d.cpu] = d.index + 1;
 			if (m->needed_by[d.cpu] != m->nr_events)
@@ -138,7 +138,7 @@ struct sim_schedule *sim_schedule_make(const struct trace *t, struct trace_error
 	struct sim_schedule *s = calloc(1, sizeof(*s));
 	struct making m = {
 		.s = s,
-		.last = malloc(pages * sizeof(*m.last)),
+		.last = calloc(pages, sizeof(*m.last)),
 		.waited = calloc((size_t)t->nr_cpus * t->nr_cpus, sizeof(*m.waited)),
 		.needed = calloc(t->nr_cpus, sizeof(*m.needed)),
 		.needed_by = calloc(t->nr_cpus, sizeof(*m.needed_by)),
@@ -152,7 +152,6 @@ struct sim_schedule *sim_schedule_make(const struct trace *t, struct trace_error
 		ok = s->cpu;
 	}
 	if (ok) {
-		memset(m.last, 0xff, pages * sizeof(*m.last));
 		count_events(s, t, m.needed_by);
 		for (i = 0; ok && i < t->nr_cpus; i++) {
 			s->cpu[i].events = malloc((m.needed_by[i] + 1) * sizeof(*s->cpu[i].events));
@@ -179,6 +178,7 @@ struct worker {
 	struct speed_run *run;
 	unsigned int cpu;
 	pthread_t thread;
+	bool started;
 	double cpu_ns, wait_ns, waiting_cpu_ns;
 	_Atomic uint64_t done __attribute__((aligned(FPT_CACHE_LINE)));	/* events */
 };
@@ -194,6 +194,7 @@ struct speed_run {
 	struct worker *workers;
 	unsigned int nr_cpus, spins;
 	uint64_t passes;
+	double reporter_ns;
 	_Atomic bool started, failed, finished;
 	struct trace_error *err;
 };
@@ -315,6 +316,7 @@ static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
 
 static void pass(struct speed_run *run)
 {
+	double begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	struct fpt_batch b;
 
 	fpt_pass_begin(&run->rep);
@@ -324,6 +326,7 @@ static void pass(struct speed_run *run)
 		fpt_pass_complete(&run->rep, &b, true);
 	}
 	run->passes++;
+	run->reporter_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 }
 
 static uint64_t events_done(struct speed_run *run)
@@ -359,25 +362,30 @@ static void *report(void *arg)
 
 static int run_threads(struct speed_run *run, bool reporting, struct trace_error *err)
 {
-	unsigned int i, nr = 0;
 	pthread_t reporter;
+	unsigned int i;
 	int error = 0;
 
-	for (; !error && nr < run->nr_cpus; nr += !error) {
-		run->workers[nr].run = run;
-		run->workers[nr].cpu = nr;
-		error = pthread_create(&run->workers[nr].thread, NULL, work, &run->workers[nr]);
+	/* A CPU without events needs no thread. */
+	for (i = 0; !error && i < run->nr_cpus; i++) {
+		if (!run->schedule->cpu[i].nr_events)
+			continue;
+		run->workers[i].run = run;
+		run->workers[i].cpu = i;
+		error = pthread_create(&run->workers[i].thread, NULL, work, &run->workers[i]);
+		run->workers[i].started = !error;
 	}
 	if (!error && reporting)
 		error = pthread_create(&reporter, NULL, report, run);
 	if (error) {
-		snprintf(err->text, sizeof(err->text), "cannot start %u threads: %s",
-			 run->nr_cpus + reporting, strerror(error));
+		snprintf(err->text, sizeof(err->text), "cannot start a thread per CPU (%u): %s",
+			 run->nr_cpus, strerror(error));
 		atomic_store(&run->failed, true);
 	}
 	atomic_store(&run->started, true);
-	for (i = 0; i < nr; i++)
-		pthread_join(run->workers[i].thread, NULL);
+	for (i = 0; i < run->nr_cpus; i++)
+		if (run->workers[i].started)
+			pthread_join(run->workers[i].thread, NULL);
 	atomic_store(&run->finished, true);
 	if (reporting && !error)
 		pthread_join(reporter, NULL);
@@ -387,7 +395,7 @@ static int run_threads(struct speed_run *run, bool reporting, struct trace_error
 int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct sim_tracker *tracker,
 	      const struct sim_config *config, bool touch, struct sim_speed *out, struct trace_error *err)
 {
-	bool reporting = !tracker->walks_buddy && tracker->ops != &fpt_none_ops;
+	bool reporting = tracker->reports && !tracker->walks_buddy;
 	uint64_t in_flight = config->policy.in_flight / t->page_size;
 	struct speed_run *run = aligned_alloc(FPT_CACHE_LINE, sizeof(*run) + FPT_CACHE_LINE -
 					      sizeof(*run) % FPT_CACHE_LINE);
@@ -395,6 +403,10 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct 
 	unsigned int i;
 
 	memset(out, 0, sizeof(*out));
+	if (sim_check(t, tracker, config, err)) {
+		free(run);
+		return -1;
+	}
 	if (!run) {
 		snprintf(err->text, sizeof(err->text), "no memory for a run");
 		return -1;
@@ -420,11 +432,9 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct 
 	/* One more CPU: the reporter's. */
 	if (setup_tracker(&run->s, &run->g, t, t->nr_cpus + 1, tracker, config, err))
 		goto out;
-	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run, config->policy.batch, in_flight)) {
-		snprintf(err->text, sizeof(err->text),
-			 "in_flight is below one block of order %u", config->order);
-		goto out;
-	}
+	/* sim_check() has seen the configuration. */
+	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run, config->policy.batch, in_flight))
+		abort();
 	result = run_threads(run, reporting, err);
 	if (!result && touch) {
 		guest_verify_all(&run->g);
@@ -435,6 +445,7 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct 
 		out->cpu_ns += run->workers[i].cpu_ns;
 		out->wait_ns += run->workers[i].wait_ns;
 	}
+	out->reporter_ns = run->reporter_ns;
 	out->passes = run->passes;
 	out->data_loss = run->g.data_loss;
 out:

@@ -21,6 +21,7 @@
 #define MAX_TRACKERS 16
 #define MIN_ROUNDS 3
 #define MAX_ROUNDS 25
+#define MIN_TIMED_EVENTS 1000	/* below, starting threads is all that a time would show */
 #define ROUNDS_EVENTS 10000000u	/* as many rounds as make so many events per tracker */
 #define MS 1000000u
 
@@ -32,6 +33,7 @@ enum { WEIGHT_QUALITY = 6, WEIGHT_SAFETY = 4, WEIGHT_ROUND = 1 };
 struct options {
 	const struct sim_tracker *trackers[MAX_TRACKERS];
 	size_t nr_trackers;
+	bool chosen;			/* by --tracker */
 	struct sim_policy policy;	/* what was given; see set */
 	unsigned int set;		/* bit per policy key */
 	unsigned int order;
@@ -63,6 +65,7 @@ static const struct argp_option argp_options[] = {
 static int parse_trackers(struct options *o, const char *list)
 {
 	o->nr_trackers = 0;
+	o->chosen = true;
 	while (*list) {
 		size_t length = strcspn(list, ",");
 		const struct sim_tracker *t = sim_tracker_find(list, length);
@@ -243,14 +246,14 @@ static struct sim_policy policy_for(const struct options *o, const struct sim_tr
 	return p;
 }
 
-/* What the replay will touch, at most, when nothing is reported. */
-static uint64_t touched_bytes(const struct trace *t)
+/* What a replay will touch, at most, when nothing is reported, and keep in mind. */
+static uint64_t needed_bytes(const struct trace *t)
 {
 	uint64_t pages = trace_extents_total(&t->ranges), n = 0, first = 0, p;
 	uint8_t *seen = calloc(pages, 1);
 
 	if (!seen)
-		return 0;
+		return UINT64_MAX;
 	for (size_t i = 0; i < t->nr_events; i++) {
 		trace_page(t, t->events[i].pfn, &first);
 		for (p = first; p < first + (UINT64_C(1) << t->events[i].order); p++) {
@@ -259,7 +262,7 @@ static uint64_t touched_bytes(const struct trace *t)
 		}
 	}
 	free(seen);
-	return n * t->page_size;
+	return n * t->page_size + pages * GUEST_PAGE_BYTES;
 }
 
 static uint64_t available_bytes(void)
@@ -299,10 +302,10 @@ static int load(const struct options *o, const char *path, struct trace *t, stru
 			 path, t->page_size);
 		return -1;
 	}
-	need = touched_bytes(t);
+	need = needed_bytes(t);
 	if (need > have / 10 * 9) {
 		snprintf(err->text, sizeof(err->text),
-			 "%s: replay touches %.1f GiB and %.1f GiB are available; record less, or use a larger "
+			 "%s: replay takes %.1f GiB and %.1f GiB are available; record less, or use a larger "
 			 "machine", path, (double)need / 1073741824.0, (double)have / 1073741824.0);
 		return -1;
 	}
@@ -323,16 +326,21 @@ static double median(double *v, size_t nr)
 }
 
 /* One timed run; ns per event. */
+struct timing {
+	double cpu, wait, reporter;
+};
+
 static int time_one(const struct trace *t, const struct sim_schedule *s, const struct result *r,
-		    double *cpu, double *wait, struct trace_error *err)
+		    struct timing *out, struct trace_error *err)
 {
 	struct sim_config c = { .order = r->order, .policy = r->policy };
 	struct sim_speed speed;
 
 	if (sim_speed(t, s, r->tracker, &c, false, &speed, err))
 		return -1;
-	*cpu = speed.cpu_ns / (double)t->nr_events;
-	*wait = speed.wait_ns / (double)t->nr_events;
+	out->cpu = speed.cpu_ns / (double)t->nr_events;
+	out->wait = speed.wait_ns / (double)t->nr_events;
+	out->reporter = speed.reporter_ns / (double)t->nr_events;
 	return 0;
 }
 
@@ -345,29 +353,34 @@ static int time_hooks(const struct trace *t, const struct sim_schedule *s, struc
 {
 	struct result none = { .tracker = &sim_trackers[0], .policy = sim_trackers[0].policy,
 			       .order = results[0].order };
-	double cost[MAX_TRACKERS][MAX_ROUNDS], wait[MAX_TRACKERS][MAX_ROUNDS], base[MAX_ROUNDS];
+	double cost[MAX_TRACKERS][MAX_ROUNDS], wait[MAX_TRACKERS][MAX_ROUNDS];
+	double reporter[MAX_TRACKERS][MAX_ROUNDS], base[MAX_ROUNDS];
 
 	for (unsigned int r = 0; r < rounds; r++) {
-		double before, after, unused;
+		struct timing before, after, one;
 
-		if (time_one(t, s, &none, &before, &unused, err))
+		if (time_one(t, s, &none, &before, err))
 			return -1;
 		for (size_t i = 0; i < nr; i++) {
 			size_t k = (i + r) % nr;
 
 			progress_step(progress, WEIGHT_ROUND, "timing hooks");
-			if (time_one(t, s, &results[k], &cost[k][r], &wait[k][r], err))
+			if (time_one(t, s, &results[k], &one, err))
 				return -1;
+			cost[k][r] = one.cpu;
+			wait[k][r] = one.wait;
+			reporter[k][r] = one.reporter;
 		}
-		if (time_one(t, s, &none, &after, &unused, err))
+		if (time_one(t, s, &none, &after, err))
 			return -1;
-		base[r] = (before + after) / 2;
+		base[r] = (before.cpu + after.cpu) / 2;
 		for (size_t i = 0; i < nr; i++)
 			cost[i][r] -= base[r];
 	}
 	for (size_t i = 0; i < nr; i++) {
 		results[i].ns_per_event = median(cost[i], rounds);
 		results[i].wait_ns_per_event = median(wait[i], rounds);
+		results[i].reporter_ns_per_event = median(reporter[i], rounds);
 		results[i].replay_ns_per_event = median(base, rounds);
 	}
 	return 0;
@@ -392,6 +405,12 @@ static int compare_trace(const struct options *o, const char *path, struct resul
 	progress->what = "loading";
 	if (load(o, path, &t, &anomalies, err))
 		goto out;
+	for (size_t i = 0; i < o->nr_trackers; i++) {
+		struct sim_config c = { .order = o->order, .policy = policy_for(o, o->trackers[i]) };
+
+		if (sim_check(&t, o->trackers[i], &c, err))
+			goto out;
+	}
 	s = sim_schedule_make(&t, err);
 	if (!s)
 		goto out;
@@ -415,6 +434,7 @@ static int compare_trace(const struct options *o, const char *path, struct resul
 			goto out;
 		progress_step(progress, WEIGHT_SAFETY, r->tracker->name);
 		r->data_loss = r->quality.data_loss + safety.data_loss;
+		r->timed = t.nr_events >= MIN_TIMED_EVENTS;
 	}
 	if (time_hooks(&t, s, results, o->nr_trackers, rounds_for(&t), progress, err))
 		goto out;
@@ -426,6 +446,22 @@ out:
 	sim_schedule_free(s);
 	trace_destroy(&t);
 	return ret;
+}
+
+/* What would spoil the end is refused at the beginning. */
+static int check_name(const struct options *o, const char *trace, struct trace_error *err)
+{
+	if (!o->json)
+		return 0;
+	if (tool_same_file(o->json, trace)) {
+		snprintf(err->text, sizeof(err->text), "--json %s is a trace to be read; name another file",
+			 o->json);
+		return -1;
+	}
+	if (name_is_json(trace))
+		return 0;
+	snprintf(err->text, sizeof(err->text), "a trace's name is not UTF-8, as JSON wants it; rename it");
+	return -1;
 }
 
 static int write_json(struct output *out, const struct result *results, size_t nr, struct trace_error *err)
@@ -459,15 +495,19 @@ int cmd_compare(int argc, char **argv)
 	uint64_t lost = 0;
 	int ret = EXIT_FAILED;
 
-	for (const struct sim_tracker *t = sim_trackers; t->name; t++)
-		o.trackers[o.nr_trackers++] = t;
 	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
 		return EXIT_USAGE;
+	for (const struct sim_tracker *t = sim_trackers; !o.chosen && t->name; t++)
+		if (!t->walks_buddy || o.order <= GUEST_MAX_ORDER)	/* a buddy allocator's blocks end there */
+			o.trackers[o.nr_trackers++] = t;
 	results = calloc(o.nr_traces * o.nr_trackers, sizeof(*results));
 	if (!results) {
 		tool_error("no memory for results");
 		return EXIT_FAILED;
 	}
+	for (size_t i = 0; i < o.nr_traces; i++)
+		if (check_name(&o, o.traces[i], &err))
+			goto out;
 	if (o.json && output_open(&out, o.json, &err))
 		goto out;
 	for (size_t i = 0; i < o.nr_traces; i++)

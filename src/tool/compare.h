@@ -19,7 +19,9 @@ struct result {
 	bool known;			/* the trace says what was free at its beginning */
 	struct trace_anomalies anomalies;
 	struct sim_quality quality;
-	double ns_per_event;		/* of the hooks and of reporting beside them: none's is subtracted */
+	bool timed;			/* long enough for the times to mean anything */
+	double ns_per_event;		/* processor time of the CPUs that run hooks, less none's */
+	double reporter_ns_per_event;	/* of the reporter's passes, host's work left out */
 	double wait_ns_per_event;	/* waits of the timed replay: not in ns_per_event */
 	double replay_ns_per_event;	/* none's: the replay itself */
 	uint64_t data_loss;		/* of all runs */
@@ -30,6 +32,9 @@ extern const char *const discard_names[];
 
 /* One trace's results. */
 void print_table(FILE *to, const struct trace *t, const struct result *results, size_t nr);
+
+/* Can this name be in JSON? */
+bool name_is_json(const char *name);
 
 /* All results as text, to be freed. NULL: no memory, or a name of a trace that is not UTF-8. */
 char *results_json(const struct result *results, size_t nr);

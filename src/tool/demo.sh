@@ -9,15 +9,18 @@ dir=$(mktemp -d)
 trap 'rm -rf "$dir"' EXIT
 trap 'exit 130' INT TERM
 
-if why=$("$fpt" record -o "$dir/this-machine.fpt" -- "$workload" 5 2>&1); then
-	echo "$why"
+status=0
+said=$("$fpt" record -o "$dir/this-machine.fpt" -- "$workload" 5 2>&1) || true
+if [ -s "$dir/this-machine.fpt" ]; then
+	echo "$said"
 	set -- "$dir/this-machine.fpt" "$@"
 else
-	echo "This machine could not be recorded, so only shipped traces follow: $why"
+	echo "This machine could not be recorded, so only shipped traces follow: $said"
 fi
 for trace; do
 	echo
 	"$fpt" info "$trace"
 	echo
-	"$fpt" compare "$trace"
+	"$fpt" compare "$trace" || status=$?
 done
+exit $status

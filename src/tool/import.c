@@ -84,10 +84,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->input = arg;
 		return 0;
 	case ARGP_KEY_END:
-		if (o->output)
-			return 0;
-		tool_error("-o FILE is missing; say where to write the trace");
-		return EINVAL;
+		if (!o->output) {
+			tool_error("-o FILE is missing; say where to write the trace");
+			return EINVAL;
+		}
+		if (tool_same_file(o->output, o->input)) {
+			tool_error("-o %s is the input; name another file", o->output);
+			return EINVAL;
+		}
+		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
 	}

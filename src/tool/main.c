@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static const struct command {
 	const char *name;
@@ -50,6 +51,14 @@ int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t
 	tool_error("%s is '%s'; it takes a whole number from %llu to %llu", what, text,
 		   (unsigned long long)min, (unsigned long long)max);
 	return EINVAL;
+}
+
+bool tool_same_file(const char *a, const char *b)
+{
+	struct stat x, y;
+
+	return !stat(a, &x) && !stat(b, &y) && S_ISREG(x.st_mode) && x.st_dev == y.st_dev &&
+	       x.st_ino == y.st_ino;
 }
 
 static void usage(FILE *to)

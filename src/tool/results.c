@@ -3,7 +3,9 @@
 #include "compare.h"
 
 #include <jansson.h>
+#include <fpt/array.h>
 #include <math.h>
+#include <string.h>
 
 #define MIB 1048576.0
 
@@ -34,7 +36,10 @@ static void print_heading(FILE *to, const struct trace *t, const struct result *
 		t->duration_ns ? 100 * r->quality.free_gib_minutes * 1073741824.0 /
 		((double)t->duration_ns / 60e9) /
 		((double)trace_extents_total(&t->ranges) * t->page_size) : 0, r->order,
-		r->known ? "" : " (no snapshot: of pages that the trace has seen)", r->replay_ns_per_event);
+		r->known ? "" : " (no snapshot: of blocks of which the trace has seen all pages)",
+		r->replay_ns_per_event);
+	if (!(r->quality.free_gib_minutes > 0))
+		fprintf(to, "no block of order %u was ever seen wholly free: try a smaller --order\n\n", r->order);
 }
 
 void print_table(FILE *to, const struct trace *t, const struct result *results, size_t nr)
@@ -42,16 +47,18 @@ void print_table(FILE *to, const struct trace *t, const struct result *results, 
 	if (!nr)
 		return;
 	print_heading(to, t, results);
-	fputs("          hooks  recall  prec.  resident  peak    free to report ms         stalls"
+	fputs("           hooks rep.er  recall  prec.  resident  peak    free to report ms         stalls"
 	      "                             meta  data\n"
-	      "tracker   ns/ev       %      %   GiB*min   MiB    p50     p99 never    nr  p99 ms"
+	      "tracker    ns/ev  ns/ev       %      %   GiB*min   MiB    p50     p99 never    nr  p99 ms"
 	      " reports refaults dropped    KiB  loss\n", to);
 	for (size_t i = 0; i < nr; i++) {
 		const struct result *r = &results[i];
 		const struct sim_quality *q = &r->quality;
 
 		fprintf(to, "%-8s", r->tracker->name);
-		cell(to, 6, 1, r->ns_per_event, true);
+		cell(to, 7, 1, r->ns_per_event, r->timed);
+		cell(to, 6, 1, r->reporter_ns_per_event, r->timed && r->tracker->reports &&
+		     !r->tracker->walks_buddy);
 		cell(to, 7, 1, 100 * q->recall, q->free_gib_minutes > 0);
 		cell(to, 6, 1, 100 * q->precision, q->precision >= 0);
 		fprintf(to, " %9.4f %5.0f", q->gib_minutes, (double)q->peak_rss_bytes / MIB);
@@ -66,6 +73,14 @@ void print_table(FILE *to, const struct trace *t, const struct result *results, 
 	fputc('\n', to);
 }
 
+bool name_is_json(const char *name)
+{
+	json_t *json = json_string(name);
+
+	json_decref(json);
+	return json;
+}
+
 static json_t *number(double value, bool known)
 {
 	return known && isfinite(value) ? json_real(value) : json_null();
@@ -76,12 +91,16 @@ static json_t *count(uint64_t n)
 	return json_integer((json_int_t)n);
 }
 
-static json_t *policy_json(const struct sim_policy *p)
+/* What a tracker has no use for is null. */
+static json_t *policy_json(const struct sim_tracker *t, const struct sim_policy *p)
 {
-	return json_pack("{s:f, s:f, s:i, s:f, s:I, s:b, s:s}",
+	bool array = !strcmp(t->name, "array");
+
+	return json_pack("{s:f, s:f, s:i, s:f, s:o, s:o, s:s}",
 			 "period_ms", (double)p->period_ns / 1e6, "latency_ms", (double)p->latency_ns / 1e6,
 			 "batch", (int)p->batch, "in_flight_mib", (double)p->in_flight / MIB,
-			 "entries", (json_int_t)p->entries, "exact", (int)p->exact,
+			 "entries", array ? count(p->entries ? p->entries : FPT_ARRAY_ENTRIES) : json_null(),
+			 "exact", t->walks_buddy ? json_null() : json_boolean(p->exact),
 			 "discard", discard_names[p->discard]);
 }
 
@@ -90,16 +109,17 @@ static json_t *result_json(const struct result *r)
 	const struct sim_quality *q = &r->quality;
 	bool free_memory = q->free_gib_minutes > 0;
 
-	return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o},"
+	return json_pack("{s:s, s:s, s:o, s:i, s:o, s:o, s:o, s:o, s:o, s:o, s:o, s:s, s:o, s:{s:o, s:o, s:o},"
 			 " s:{s:o, s:o, s:o}, s:o, s:o, s:o, s:o, s:o, s:o, s:o}",
-			 "trace", r->trace, "tracker", r->tracker->name, "policy", policy_json(&r->policy),
+			 "trace", r->trace, "tracker", r->tracker->name, "policy", policy_json(r->tracker, &r->policy),
 			 "order", (int)r->order, "events", count(r->events),
-			 "ns_per_event", number(r->ns_per_event, true),
-			 "wait_ns_per_event", number(r->wait_ns_per_event, true),
+			 "ns_per_event", number(r->ns_per_event, r->timed),
+			 "reporter_ns_per_event", number(r->reporter_ns_per_event, r->timed),
+			 "wait_ns_per_event", number(r->wait_ns_per_event, r->timed),
 			 "gib_minutes", number(q->gib_minutes, true),
 			 "peak_rss_bytes", count(q->peak_rss_bytes),
 			 "recall", number(q->recall, free_memory),
-			 "recall_of", r->known ? "all pages" : "pages that the trace has seen",
+			 "recall_of", r->known ? "all blocks" : "blocks of which the trace has seen all pages",
 			 "precision", number(q->precision, q->precision >= 0),
 			 "free_to_report_ms", "p50", number(q->free_to_report.p50_ms, q->free_to_report.count),
 			 "p99", number(q->free_to_report.p99_ms, q->free_to_report.count),

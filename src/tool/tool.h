@@ -29,6 +29,9 @@ bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 /* The same as argp's parsers want it: 0, or EINVAL after a line that says what takes which numbers. */
 int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
+/* Do both names lead to the same file? False when there is none by one of them. */
+bool tool_same_file(const char *a, const char *b);
+
 /*
  * Remove what an earlier fpt left behind when it was killed outright (its tracefs instance). Quiet
  * when there is nothing to do or no permission. Called by every subcommand's start.
