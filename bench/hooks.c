@@ -5,18 +5,19 @@
  * Each thread frees 512 pages, one event each, then takes them again: hook/TRACKER/PATTERN.
  *
  *	private		every thread in a block of its own, far from the others', page after page
- *	same_block	all threads in one block, thread i of n every n-th page from i on (fewer pages:
- *			512 / n)
- *	random		every thread all over 16 GiB, in an order of its own, no page twice in 64 rounds
+ *	same_block	all threads in one block, thread i of n every n-th page from i on (fewer
+ *			pages: 512 / n)
+ *	random		every thread all over 16 GiB, in an order of its own, no page twice in 64
+ *			rounds
  *
  * A page is one thread's for good: hooks are called as tracker.h demands.
  *
- * Every peer is called through functions of its own that are not inlined, so that all pay the same
- * call; "none" is what that and the loop cost. The bitmaps without a tracker (atomic, ck_bitmap) keep no
- * counters and no hints: a lower bound, not an alternative.
+ * Every peer is called through functions of its own that are not inlined, so that all pay the
+ * same call; "none" is what that and the loop cost. The bitmaps without a tracker (atomic,
+ * ck_bitmap) keep no counters and no hints: a lower bound, not an alternative.
  *
- * The array is drained between two rounds, with all threads waiting and no clock running: it is never
- * full (a dropped event fails the benchmark), and what draining costs is not measured here.
+ * The array is drained between two rounds, with all threads waiting and no clock running: it is
+ * never full (a dropped event fails the benchmark), and what draining costs is not measured here.
  */
 #include <fpt/fpt.h>
 
@@ -168,8 +169,9 @@ static bool hook_flat_free(struct hook *h, uint32_t page)
 static bool hook_flat_alloc(struct hook *h, uint32_t page)
 {
 	unsigned long bit = 1ul << page % HOOK_WORD;
+	_Atomic unsigned long *word = &h->flat[page / HOOK_WORD];
 
-	return atomic_fetch_and_explicit(&h->flat[page / HOOK_WORD], ~bit, memory_order_release) & bit;
+	return atomic_fetch_and_explicit(word, ~bit, memory_order_release) & bit;
 }
 
 HOOK_PEER(atomic, hook_flat_free(h, page), hook_flat_alloc(h, page))
@@ -219,9 +221,9 @@ static void hook_ck_destroy(struct hook *h)
 #endif
 
 #define HOOK_TRACKER_PEER(name_, between_, set_after_) { \
-	.name = #name_, .ops = &fpt_##name_##_ops, .init = hook_tracker_init, .run = hook_##name_##_run, \
-	.between = between_, .is_set = hook_tracker_is_set, .set_after = set_after_, \
-	.destroy = hook_tracker_destroy, \
+	.name = #name_, .ops = &fpt_##name_##_ops, .init = hook_tracker_init, \
+	.run = hook_##name_##_run, .between = between_, .is_set = hook_tracker_is_set, \
+	.set_after = set_after_, .destroy = hook_tracker_destroy, \
 }
 
 static const struct hook_peer hook_peers[] = {
@@ -251,7 +253,8 @@ static uint32_t hook_random(uint32_t *state)
 }
 
 /* Page numbers of thread i of n. */
-static bool hook_pages(struct hook_thread *own, enum hook_pattern pattern, unsigned int i, unsigned int n)
+static bool hook_pages(struct hook_thread *own, enum hook_pattern pattern,
+		       unsigned int i, unsigned int n)
 {
 	unsigned int nr_mine = (unsigned int)(HOOK_PAGES / n), nr, k;
 	uint32_t *mine, seed = 2463534242u + i;
@@ -331,7 +334,7 @@ static void *hook_setup(const struct bench *b, unsigned int nr_threads)
 	return h;
 }
 
-/* Nothing was dropped or took the slow path, every event was counted, every page ended as it had to. */
+/* Nothing was dropped or slow, every event was counted, every page ended as it had to. */
 static const char *hook_check(struct hook *h, uint64_t events)
 {
 	struct fpt_stats stats;
@@ -352,7 +355,8 @@ static const char *hook_check(struct hook *h, uint64_t events)
 	fpt_get_stats(&h->t, &stats);
 	if (stats.count[FPT_STAT_FREED] + stats.count[FPT_STAT_ALLOCATED] != events)
 		return "the tracker counted other events than there were";
-	if (stats.count[FPT_STAT_DROPPED] || stats.count[FPT_STAT_SLOW] || stats.count[FPT_STAT_OUTSIDE])
+	if (stats.count[FPT_STAT_DROPPED] || stats.count[FPT_STAT_SLOW] ||
+	    stats.count[FPT_STAT_OUTSIDE])
 		return "events were dropped, slow or outside";
 	return NULL;
 }

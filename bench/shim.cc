@@ -44,7 +44,7 @@ uint64_t now_ns()
 	return static_cast<uint64_t>(t.tv_sec) * 1000000000U + static_cast<uint64_t>(t.tv_nsec);
 }
 
-// Spins, so that all threads leave it at about the same time; yields where CPUs are short after all.
+// Spins, so that all threads leave it at about the same time; yields should CPUs be short.
 class barrier {
 public:
 	explicit barrier(unsigned int nr) : nr_(nr) {}
@@ -58,8 +58,9 @@ public:
 			round_.store(round + 1, std::memory_order_release);
 			return;
 		}
-		for (unsigned int spins = 1; round_.load(std::memory_order_acquire) == round; spins++)
-			if (spins % 1024 == 0)
+		unsigned int spins = 0;
+		while (round_.load(std::memory_order_acquire) == round)
+			if (++spins % 1024 == 0)
 				sched_yield();
 	}
 
@@ -69,7 +70,7 @@ private:
 	alignas(64) std::atomic<unsigned int> round_{0};
 };
 
-// What a thread leaves for the one that sums up, which reads it behind Google Benchmark's stop barrier.
+// What a thread leaves for the one that sums up, behind Google Benchmark's stop barrier.
 struct alignas(64) slot {
 	uint64_t ns;
 	uint64_t timed;		// events
@@ -95,7 +96,7 @@ public:
 			barrier_ = std::make_unique<barrier>(nr);
 			slots_.assign(nr, slot());
 		}
-		// Everybody waits for everybody in the first KeepRunning(): setup is done behind it.
+		// Everybody waits for all in the first KeepRunning(): behind it setup is done.
 		while (state.KeepRunning()) {
 			if (!instance_)
 				continue;
@@ -166,7 +167,7 @@ private:
 			fail(state, error);
 			return;
 		}
-		// The other threads set none, so that Google Benchmark's sum of all threads is this.
+		// The other threads set none: Google Benchmark's sum of all threads is this.
 		state.counters["ns_event"] =
 			static_cast<double>(slowest->ns) / static_cast<double>(slowest->timed);
 		for (unsigned int i = 0; i < result.nr_counters; i++)
@@ -192,7 +193,8 @@ void bench_register(const bench *b)
 	const unsigned int nr_cpus = static_cast<unsigned int>(cpus().size());
 	const unsigned int most = b->max_threads ? std::min(b->max_threads, nr_cpus) : nr_cpus;
 	const auto m = std::make_shared<measurement>(*b);
-	auto *r = benchmark::RegisterBenchmark(b->name, [m](benchmark::State &state) { (*m)(state); });
+	auto *r = benchmark::RegisterBenchmark(
+		b->name, [m](benchmark::State &state) { (*m)(state); });
 
 	if (b->nr_args) {
 		std::vector<std::string> names;

@@ -2,20 +2,20 @@
 /*
  * shim.h - benchmarks in C over Google Benchmark
  *
- * A benchmark is a struct bench. For each thread count and each measurement there is one instance of
- * its own:
+ * A benchmark is a struct bench. For each thread count and each measurement there is one instance
+ * of its own:
  *
  *	setup		one thread, before all others
  *	run		every thread, any number of rounds at once; only this is timed
- *	between		one thread, while all others wait, after every round; NULL: rounds run freely
+ *	between		one thread, while all others wait, after every round; NULL: they run freely
  *	teardown	one thread, after all others: checks and counters
  *
- * Thread i is pinned to the i-th CPU that the process may use; counts above the number of CPUs are not
- * run. The first round of every thread is not timed (page faults, cold caches).
+ * Thread i is pinned to the i-th CPU that the process may use; counts above the number of CPUs
+ * are not run. The first round of every thread is not timed (page faults, cold caches).
  *
- * The result is the counter ns_event: of the thread that took longest, its wall time divided by its
- * events. Google Benchmark's own columns are per round, not per event, and its wall time is divided by
- * the number of threads.
+ * The result is the counter ns_event: of the thread that took longest, its wall time divided by
+ * its events. Google Benchmark's own columns are per round, not per event, and its wall time is
+ * divided by the number of threads.
  */
 #ifndef BENCH_SHIM_H
 #define BENCH_SHIM_H
@@ -37,7 +37,7 @@ struct bench_thread {
 };
 
 struct bench_result {
-	uint64_t events;		/* of all threads, the rounds that were not timed included */
+	uint64_t events;		/* of all threads, those not timed included */
 	unsigned int nr_counters;
 	struct {
 		const char *name;
@@ -51,7 +51,7 @@ struct bench_arg {
 };
 
 struct bench {
-	const char *name;		/* "what/of/which"; arguments and "threads:N" are appended */
+	const char *name;		/* arguments and "threads:N" are appended */
 	const void *what;		/* for the callbacks */
 	unsigned int nr_args;
 	struct bench_arg arg[BENCH_MAX_ARGS];
@@ -64,7 +64,7 @@ struct bench {
 	const char *(*teardown)(void *instance, struct bench_result *result);
 };
 
-/* Registers b once per thread count: 1, 2, 4, ..., and all CPUs. A copy is taken, but for strings. */
+/* Registers b once per thread count: 1, 2, 4, ..., all CPUs. Copied, but for strings. */
 void bench_register(const struct bench *b);
 
 /* In teardown: report a number of one's own beside ns_event. */

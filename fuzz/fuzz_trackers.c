@@ -2,14 +2,14 @@
 /*
  * fuzz_trackers.c - bytes as the life of a tracker, beside a naive model of its pages
  *
- * The input is run once per tracker. It begins with the tracker's shape; every further operation is a
- * byte and its arguments, and bytes that are missing are 0. So every input means something, and most
- * changes of one byte change one operation.
+ * The input is run once per tracker. It begins with the tracker's shape; every further operation
+ * is a byte and its arguments, and bytes that are missing are 0. So every input means something,
+ * and most changes of one byte change one operation.
  *
- * Interrupts. The headers are built with the backend "model", which announces every access. An operation
- * can ask for the next one to run inside of it, before its n-th access, on any CPU: what an interrupt
- * or a preempting thread does. They nest, so that not every interleaving can be had; tests/explore.h
- * does those.
+ * Interrupts. The headers are built with the backend "model", which announces every access. An
+ * operation can ask that another runs inside of the next one, before its n-th access, on any CPU:
+ * what an interrupt or a preempting thread does. They nest, so that not every interleaving can be
+ * had; tests/explore.h does those.
  *
  * Checked, always:
  *	- isolate is asked for whole blocks of added ranges only, none of them in a live claim
@@ -18,8 +18,8 @@
  *	- a pass ends, and no reporter has more pages out than it may
  * and when nothing is under way:
  *	- the counters are what the model counted
- *	- exact trackers: a page's bit says whether it is held; a block is claimed only when it is free, and
- *	  not again after a report before it was touched
+ *	- exact trackers: a page's bit says whether it is held; a block is claimed only when it is
+ *	  free, and not again after a report before it was touched
  *	- at the end every free block is reported, unless the tracker counted drops
  */
 #define FPT_MODEL
@@ -116,8 +116,8 @@ static struct model *current;
 
 static void fail(const char *what, const char *expression, int line)
 {
-	fprintf(stderr, "fuzz_trackers.c:%d: tracker %s: %s: %s\n", line, current->config.ops->name, what,
-		expression);
+	fprintf(stderr, "fuzz_trackers.c:%d: tracker %s: %s: %s\n", line,
+		current->config.ops->name, what, expression);
 	abort();
 }
 
@@ -203,8 +203,7 @@ static enum fpt_isolated take(struct model *m, struct fpt_range claim)
 		moving |= state == FREEING || state == TAKING;
 	}
 	REQUIRE("isolate, in two claims", !(*block_of(m, r, claim.pfn) & BLOCK_CLAIMED));
-	/* Two claimers in each other's way may leave a hint that is no longer needed. */
-	if (sees_everything(m) && !m->ever_interrupted)
+	if (sees_everything(m))
 		REQUIRE("claimed again, though untouched since its report",
 			!(*block_of(m, r, claim.pfn) & BLOCK_REPORTED));
 	if (m->busy_left) {
@@ -226,8 +225,10 @@ static enum fpt_isolated isolate(void *ctx, struct fpt_range claim)
 	void (*hook)(const struct fpt_model_access *access) = fpt_model_hook;
 
 	fpt_model_hook = NULL;	/* not a moment of the program's */
-	if (sees_everything(m) && !m->interrupted && !fpt_xbitmap_is_coarse(&m->t.back, claim.pfn))
-		REQUIRE("claimed with a page held", !memchr(&r->page[claim.pfn - r->pfn], HELD, claim.nr));
+	if (sees_everything(m) && !m->interrupted &&
+	    !fpt_xbitmap_is_coarse(&m->t.back, claim.pfn))
+		REQUIRE("claimed with a page held",
+			!memchr(&r->page[claim.pfn - r->pfn], HELD, claim.nr));
 	fpt_model_hook = hook;
 	return take(m, claim);
 }
@@ -371,7 +372,8 @@ static void add_range(struct model *m)
 	unsigned int where = byte(m), nr = two_bytes(m) % MAX_NR, how = byte(m), i;
 	unsigned int misalign = how >> 3 & 15, at = two_bytes(m);
 	struct model_range new, *r = &new;
-	bool exact = how & 1, possible, overlap = false, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
+	bool exact = how & 1, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
+	bool possible, overlap = false;
 	size_t size, least;
 	struct fpt_mem mem, before;
 	fpt_pfn_t last;
@@ -387,11 +389,13 @@ static void add_range(struct model *m)
 		r->pfn = at;
 		break;
 	case 1:
-		r->pfn = -(fpt_pfn_t)nr - (where >> 2) * (fpt_pfn_t)(at & 1);	/* up to the last page */
+		/* up to the last page that there can be */
+		r->pfn = -(fpt_pfn_t)nr - (where >> 2) * (fpt_pfn_t)(at & 1);
 		break;
 	case 2:
-		r->pfn = m->nr_ranges ? m->range[m->nr_ranges - 1].pfn + m->range[m->nr_ranges - 1].nr : 0;
-		r->pfn += where >> 2;
+		r->pfn = where >> 2;
+		if (m->nr_ranges)
+			r->pfn += m->range[m->nr_ranges - 1].pfn + m->range[m->nr_ranges - 1].nr;
 		break;
 	case 3:
 		r->pfn = (fpt_pfn_t)at << (where >> 2) % FPT_WORD_BITS;
@@ -403,9 +407,10 @@ static void add_range(struct model *m)
 	r->nr_blocks = ((last - r->base) >> m->config.order) + 1;
 	for (i = 0; i < m->nr_ranges; i++) {
 		fpt_pfn_t first = m->range[i].base >> m->config.order;
+		fpt_pfn_t last_block = first + (m->range[i].nr_blocks - 1);
 		fpt_pfn_t mine = r->base >> m->config.order;
 
-		overlap |= mine <= first + (m->range[i].nr_blocks - 1) && first <= mine + (r->nr_blocks - 1);
+		overlap |= mine <= last_block && first <= mine + (r->nr_blocks - 1);
 	}
 	size = fpt_range_size(&m->t, r->pfn, r->nr, exact);
 	least = fpt_range_size(&m->t, r->pfn, r->nr, false);
@@ -436,7 +441,8 @@ static void add_range(struct model *m)
 		m->range[m->nr_ranges++] = *r;
 		return;
 	}
-	REQUIRE("memory taken by a call that failed", mem.base == before.base && mem.size == before.size);
+	REQUIRE("memory taken by a call that failed",
+		mem.base == before.base && mem.size == before.size);
 	if (full)
 		REQUIRE("no place left", result == FPT_ENOSPC || result == FPT_ERANGE);
 	else if (!possible || overlap)
@@ -702,7 +708,8 @@ static void finish(struct model *m)
 		struct model_range *r = &m->range[i];
 
 		for (b = 0; b < r->nr_blocks; b++) {
-			fpt_pfn_t first = r->base + (b << m->config.order), nr = 1UL << m->config.order, k;
+			fpt_pfn_t first = r->base + (b << m->config.order);
+			fpt_pfn_t nr = 1UL << m->config.order, k;
 
 			if (first < r->pfn || nr - 1 > r->nr - 1 - (first - r->pfn))
 				continue;	/* not all of it is in the range */
@@ -711,7 +718,8 @@ static void finish(struct model *m)
 			for (k = 0; k < nr; k++)
 				if (r->page[first - r->pfn + k] != FREE)
 					break;
-			REQUIRE("a free block was not reported", k < nr || r->block[b] & BLOCK_REPORTED);
+			REQUIRE("a free block was not reported",
+				k < nr || r->block[b] & BLOCK_REPORTED);
 		}
 	}
 }
@@ -747,8 +755,9 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	for (i = 0; i < NR_REPORTERS; i++) {
 		unsigned long cap = (batch >> 5) + 1UL;
 
-		REQUIRE("reporter", fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m, batch % 32 + 1,
-						      cap << m->config.order) == FPT_OK);
+		REQUIRE("reporter",
+			fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m, batch % 32 + 1,
+					  cap << m->config.order) == FPT_OK);
 	}
 	fpt_model_hook = interrupt;
 	while (m->left) {

@@ -130,7 +130,8 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	if (argc < 2) {
-		fprintf(stderr, "usage: replay FILE|DIRECTORY...\n       replay --random SEED COUNT\n");
+		fprintf(stderr, "usage: replay FILE|DIRECTORY...\n"
+				"       replay --random SEED COUNT\n");
 		return 2;
 	}
 	for (i = 1; i < argc; i++)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# headers.cmake - every public header compiles alone: with every compiler found, and in a kernel module
+# headers.cmake - every public header compiles alone: with every compiler found, in a kernel module
 #
-# The scripts find the headers themselves. Only the compilers are looked for here: the one that builds
-# the project, the other of gcc and clang, and cross compilers (32-bit words, big-endian).
+# The scripts find the headers themselves. Only the compilers are looked for here: the one that
+# builds the project, gcc, clang, and cross compilers (32-bit words, big-endian).
 
 function(fpt_headers_test language compiler)
 	# cc is gcc or clang under another name: once is enough.
@@ -20,7 +20,8 @@ function(fpt_headers_test language compiler)
 	set_tests_properties(headers/${name}/${language} PROPERTIES LABELS headers)
 endfunction()
 
-foreach(candidate gcc clang aarch64-linux-gnu-gcc riscv64-linux-gnu-gcc s390x-linux-gnu-gcc i686-linux-gnu-gcc)
+foreach(candidate gcc clang
+	aarch64-linux-gnu-gcc riscv64-linux-gnu-gcc s390x-linux-gnu-gcc i686-linux-gnu-gcc)
 	find_program(FPT_HEADERS_${candidate} ${candidate})
 	if(FPT_HEADERS_${candidate})
 		fpt_headers_test(c11 ${FPT_HEADERS_${candidate}})

@@ -42,10 +42,11 @@ struct fpt_mem {
 static inline void *fpt_mem_take(struct fpt_mem *m, size_t size)
 {
 	size_t pad = (size_t)(-(uintptr_t)m->base & (FPT_CACHE_LINE - 1));
-	char *p = (char *)m->base + pad;
+	char *p;
 
-	if (m->size < pad || m->size - pad < size)
+	if (!m->base || m->size < pad || m->size - pad < size)
 		return NULL;
+	p = (char *)m->base + pad;
 	if (!m->zeroed)
 		fpt_zero(p, size);
 	m->base = p + size;

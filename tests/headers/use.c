@@ -48,7 +48,8 @@ int headers_use(struct fpt *t, const struct fpt_config *config)
 		return result;
 	fpt_free(t, 1, 0);
 	result = fpt_alloc(t, 1, 0);
-	if (fpt_reporter_init(&reporter, t, &headers_use_owner, p, FPT_BATCH_MAX, 1UL << 20) != FPT_OK)
+	if (fpt_reporter_init(&reporter, t, &headers_use_owner, p, FPT_BATCH_MAX,
+			      1UL << 20) != FPT_OK)
 		return FPT_EINVAL;
 	fpt_pass_begin(&reporter);
 	while (fpt_pass_next(&reporter, &batch))

@@ -1,7 +1,7 @@
 #!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# check.sh - do the headers compile in a kernel module, each alone and all in use, without a warning?
+# check.sh - do the headers compile in a kernel module, alone and in use, without a warning?
 #
 #	check.sh INCLUDE-DIR [KERNEL-BUILD-DIR]
 #
@@ -36,9 +36,10 @@ tmp=$(mktemp -d) || exit 2
 trap 'rm -rf "$tmp"' EXIT
 
 # The other backends of the seam are not for the kernel.
-for header in $(cd "$include" && find fpt -name '*.h' ! -path fpt/compat/user.h ! -path fpt/compat/model.h); do
-	printf '// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause\n#include <%s>\n' "$header" \
-		>"$tmp/header_$(echo "${header%.h}" | tr /- __).c"
+others='! -path fpt/compat/user.h ! -path fpt/compat/model.h'
+# shellcheck disable=SC2086
+for header in $(cd "$include" && find fpt -name '*.h' $others); do
+	printf '#include <%s>\n' "$header" >"$tmp/header_$(echo "${header%.h}" | tr /- __).c"
 done
 trackers=$(sed -n 's/.*struct fpt_ops fpt_\([a-z0-9_]*\)_ops .*/\1/p' "$include"/fpt/*.h)
 if [ -z "$trackers" ]; then
@@ -58,7 +59,8 @@ command -v sparse >/dev/null && sparse=1
 make -C "$kdir" M="$tmp" FPT_INCLUDE="$include" W=1 C=$sparse >"$tmp/log" 2>&1
 status=$?
 # A kernel built by another version of the same compiler is no concern of the headers.
-if [ $status -ne 0 ] || grep -v 'warning: the compiler differs' "$tmp/log" | grep -Eiq 'warning|error'; then
+if [ $status -ne 0 ] ||
+   grep -v 'warning: the compiler differs' "$tmp/log" | grep -Eiq 'warning|error'; then
 	cat "$tmp/log"
 	echo "FAILED: against $kdir"
 	exit 1
@@ -75,5 +77,6 @@ for tracker in $trackers; do
 		fi
 	done
 done
-echo "ok: $(ls "$tmp" | grep -c '^header_.*\.o$') headers, trackers:" $trackers
+set -- "$tmp"/header_*.o
+echo "ok: $# headers; trackers:" "$(echo "$trackers" | tr '\n' ' ')"
 echo "    against $kdir, W=1, sparse: $([ $sparse = 1 ] && echo yes || echo 'not installed')"

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * direct.h - the hooks of the tracker FPT_TRACKER, chosen at compile time, as functions of the module
+ * direct.h - the hooks of the tracker FPT_TRACKER, chosen at compile time, as functions
  */
 #include <fpt/fpt.h>
 

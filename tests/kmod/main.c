@@ -73,7 +73,8 @@ static int kmod_report(struct fpt *t)
 	return nr << KMOD_ORDER;
 }
 
-static int kmod_run(struct fpt *t, const struct fpt_config *config, const struct kmod_direct *direct)
+static int kmod_run(struct fpt *t, const struct fpt_config *config,
+		    const struct kmod_direct *direct)
 {
 	size_t size = fpt_size(config), range_size;
 	void *memory = fpt_memory_get(size), *range_memory = NULL;
