@@ -2,7 +2,7 @@
 /*
  * array.h - per CPU, two fixed arrays of freed runs: one fills, one drains
  *
- * Purpose. The smallest memory: 16 KB per CPU, whatever the guest's size. After the per-CPU arrays of
+ * Purpose. A front of fixed size: 16 KB per CPU, whatever the guest's. After the per-CPU arrays of
  * the guest free page hinting series of 2019, without its scans in the hook: a free of pages next to
  * the CPU's newest entry extends that entry, so that a run costs one.
  *

@@ -24,7 +24,7 @@
  * Which tracker:
  *
  *	fpt_xbitmap_ops	one bitmap, all CPUs	exact; hooks write lines that other CPUs write
- *	fpt_array_ops	per-CPU arrays		least memory, private lines; drops when full, and does
+ *	fpt_array_ops	per-CPU arrays		fixed size, private lines; drops when full, and does
  *						not see allocations
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_none_ops	nothing			what the calls cost

@@ -11,7 +11,7 @@
  * decides. That is what keeps data safe (a stale hint costs an attempt, never a page).
  *
  * Pull: the reporter decides when. One pass is fpt_pass_begin() and then fpt_pass_next() until it
- * submits nothing. Whatever was freed, and not touched since, before a pass began is found by it, or by the
+ * submits nothing though fewer than max_in_flight pages are out. Whatever was freed, and not touched since, before a pass began is found by it, or by the
  * next where a tracker's header says "two drains" or another reporter's pass overlaps.
  *
  * Who may call what: a struct fpt_reporter is one caller's at a time. Several reporters may work on
@@ -106,6 +106,7 @@ static inline unsigned int fpt_claim(struct fpt *t, struct fpt_cursor *cursor, s
 /* CLAIMED -> HINTED (why: FPT_BUSY), or not hinted until a page of it is freed again (FPT_USED). */
 static inline void fpt_release(struct fpt *t, const struct fpt_range *claim, enum fpt_isolated why)
 {
+	FPT_ASSERT(why != FPT_TAKEN);
 	fpt_count(t, fpt_cpu(t->nr_cpus), why == FPT_USED ? FPT_STAT_USED : FPT_STAT_BUSY, claim->nr);
 	fpt_xbitmap_end_claim(&t->back, claim, why != FPT_USED);
 }

@@ -9,7 +9,8 @@
  *	   [back]                    an xbitmap: the reporter claims from it (report.h)
  *
  * A tracker is a struct fpt_ops and, for compile-time selection, functions named fpt_NAME_free and
- * fpt_NAME_alloc. The tracker "xbitmap" has no front: its hooks write the back.
+ * fpt_NAME_alloc. The tracker "xbitmap" has no front: its hooks write the back. The struct is a constant in
+ * a header, one object per file that includes it: compare trackers by name, not by address.
  *
  * Contract of the hooks, whichever the tracker:
  *

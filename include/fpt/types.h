@@ -19,7 +19,7 @@ struct fpt_range {
 	fpt_pfn_t nr;
 };
 
-/* Results: not negative is success of a kind, negative an error and nothing was changed. */
+/* Results: not negative is success of a kind, negative an error; what it leaves is said at each function. */
 enum {
 	FPT_OK = 0,
 	FPT_IN_FLIGHT = 1,	/* from alloc hooks: the page is being reported */

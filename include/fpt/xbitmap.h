@@ -444,7 +444,15 @@ static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_
 			continue;
 		}
 		w = fpt_xbitmap_word(x, chunk, i - span);
-		now = set ? fpt_fetch_or(w, mask, seq_cst) | mask : fpt_fetch_and(w, ~mask, release);
+		/*
+		 * A set looks after it has written. A clear looks before: whoever took pages of a reported
+		 * block first finds it full, and who follows leaves the mark to that one.
+		 */
+		if (set)
+			fpt_or(w, mask, seq_cst);
+		now = fpt_load(w, seq_cst);
+		if (!set)
+			fpt_and(w, ~mask, release);
 		if (block_nr < FPT_WORD_BITS)
 			mask = fpt_xbitmap_mask((i - span) % FPT_WORD_BITS / block_nr * block_nr, block_nr);
 		else

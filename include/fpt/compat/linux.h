@@ -9,6 +9,7 @@
  *						only two loads or a store and a load need the barrier
  *	store release	atomic_long_set_release
  *	fetch_* MO	atomic_long_fetch_*	_relaxed, _acquire, _release; seq_cst: fully ordered
+ *	or, and		atomic_long_or, _and	with smp_mb__before_atomic and, for seq_cst, __after_atomic
  *	xchg, cas	atomic_long_xchg, atomic_long_try_cmpxchg (fully ordered, so no weaker than acq_rel)
  *
  * Any context but NMI; interrupts on or off.
@@ -73,6 +74,24 @@ static inline bool fpt_linux_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 
 #define fpt_fetch_add_relaxed(a, val) ((unsigned long)atomic_long_fetch_add_relaxed((long)(val), a))
 #define fpt_fetch_add(a, val, mo) fpt_fetch_add_##mo(a, val)
+
+static inline void fpt_linux_or_seq_cst(fpt_atomic_t *a, unsigned long val)
+{
+	smp_mb__before_atomic();
+	atomic_long_or((long)val, a);
+	smp_mb__after_atomic();		/* a fully ordered one returns a value and so is a loop on x86 */
+}
+
+static inline void fpt_linux_and_release(fpt_atomic_t *a, unsigned long val)
+{
+	smp_mb__before_atomic();
+	atomic_long_and((long)val, a);
+}
+
+#define fpt_or_seq_cst(a, val) fpt_linux_or_seq_cst(a, val)
+#define fpt_or(a, val, mo) fpt_or_##mo(a, val)
+#define fpt_and_release(a, val) fpt_linux_and_release(a, val)
+#define fpt_and(a, val, mo) fpt_and_##mo(a, val)
 
 /* An interrupt may add to the same word between the load and the store of a plain addition. */
 #define fpt_percpu_add(a, val) atomic_long_add((long)(val), a)

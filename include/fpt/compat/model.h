@@ -76,6 +76,8 @@ static inline bool fpt_model_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 #define fpt_cas(a, old, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_cas(a, old, val))
 #define fpt_fetch_or(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v | (val)))
 #define fpt_fetch_and(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v & (val)))
+#define fpt_or(a, val, mo) ((void)fpt_fetch_or(a, val, mo))
+#define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v + (val)))
 
 #define fpt_percpu_add(a, val) ((void)fpt_fetch_add(a, val, relaxed))

@@ -5,7 +5,7 @@
  * CPU ids. With FPT_VIRTUAL_CPUS the program owns the notion of a CPU: it sets fpt_virtual_cpu in
  * every thread, at most one thread per id at a time, ids below the tracker's nr_cpus. That is how
  * a 64-CPU trace replays on two. Without, the id is the one that the kernel keeps in the thread's
- * restartable-sequence area (glibc >= 2.35 registers it), or a getcpu call where there is none.
+ * restartable-sequence area (glibc >= 2.35 registers it), or sched_getcpu()'s where there is none.
  */
 #ifndef FPT_COMPAT_USER_H
 #define FPT_COMPAT_USER_H
@@ -16,7 +16,6 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
 #ifdef FPT_RCU
 #include <urcu-bp.h>
 #endif
@@ -44,6 +43,8 @@ typedef struct {
 #define fpt_cas(a, old, val, mo) fpt_user_cas((a), (old), (val), FPT_MO_##mo)
 #define fpt_fetch_or(a, val, mo) __atomic_fetch_or(&(a)->v, (val), FPT_MO_##mo)
 #define fpt_fetch_and(a, val, mo) __atomic_fetch_and(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_or(a, val, mo) ((void)fpt_fetch_or(a, val, mo))
+#define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) __atomic_fetch_add(&(a)->v, (val), FPT_MO_##mo)
 
 /* A failed exchange orders nothing that a caller may rely on. */
@@ -62,7 +63,7 @@ static inline void fpt_pause(void)
 }
 
 /* Bound by symbol: the C library hides the declarations from a strict C11 program. */
-extern long fpt_user_syscall(long nr, ...) __asm__("syscall");
+extern int fpt_user_sched_getcpu(void) __asm__("sched_getcpu");
 extern int fpt_user_sched_yield(void) __asm__("sched_yield");
 
 #ifdef FPT_VIRTUAL_CPUS
@@ -92,7 +93,7 @@ static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
 
 static inline unsigned int fpt_user_cpu_id(void)
 {
-	unsigned int id = 0;
+	int id;
 #ifdef FPT_USER_RSEQ_ID
 	if (__rseq_size) {
 		char *self;
@@ -109,8 +110,9 @@ static inline unsigned int fpt_user_cpu_id(void)
 			return now;
 	}
 #endif
-	fpt_user_syscall(SYS_getcpu, &id, NULL, NULL);
-	return id;
+	/* The vDSO's, so no system call, where the kernel has one. */
+	id = fpt_user_sched_getcpu();
+	return id < 0 ? 0 : (unsigned int)id;
 }
 
 /* An id beyond nr (a CPU added later) shares another's area: all per-CPU words are atomic here. */

@@ -1,0 +1,958 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * test_explore.c - the trackers under every schedule: small scenarios, run with explore.h
+ *
+ * A scenario is a table entry: a tracker, a few pages, what happened before, and what up to four
+ * threads then do. After every schedule the promises are checked: claims are exclusive, no owner's data
+ * is gone, what is free has been reported or is hinted and gets reported, bits are exact.
+ *
+ * FPT_TEST_BOUND is added to the preemption bound of the scenarios that are too large to be exhausted.
+ */
+#ifndef FPT_XBITMAP_CHUNK_BYTES
+#define FPT_XBITMAP_CHUNK_BYTES 8
+#endif
+#define FPT_XBITMAP_MAX_RANGES 1
+
+#include "explore.h"
+
+#include <fpt/fpt.h>
+
+#include <stddef.h>
+#include <stdint.h>
+#include <setjmp.h>
+#include <cmocka.h>
+
+#define MAX_PAGES 4224u		/* three levels of hints at order 0 */
+#define MAX_OPS 14
+#define MAX_REPORTERS (EXPLORE_MAX_THREADS + 1)
+#define MEMORY (16 * 1024)
+
+void (*fpt_model_hook)(const struct fpt_model_access *access);
+unsigned int fpt_model_cpu;
+void (*fpt_model_rcu_synchronize)(void);
+
+enum what {
+	END,
+	DO_FREE,		/* pages that are held */
+	DO_ALLOC,		/* unless isolated */
+	DO_USE,			/* alloc, write, check, free; nothing when isolated */
+	DO_PASS,		/* a whole pass; the host discards */
+	DO_PASS_REFUSED,	/* the host refuses */
+	DO_PASS_BUSY,		/* isolation always answers busy */
+	DO_SUBMIT,		/* a pass up to the host: the first batch stays there */
+	DO_COMPLETE,		/* that batch */
+	DO_DRAIN,
+};
+
+struct op {
+	enum what what;
+	unsigned int page, order;
+};
+
+#define FREE(page, order) { DO_FREE, page, order }
+#define ALLOC(page, order) { DO_ALLOC, page, order }
+#define USE(page, order) { DO_USE, page, order }
+#define PASS { DO_PASS, 0, 0 }
+#define PASS_REFUSED { DO_PASS_REFUSED, 0, 0 }
+#define PASS_BUSY { DO_PASS_BUSY, 0, 0 }
+#define SUBMIT { DO_SUBMIT, 0, 0 }
+#define COMPLETE { DO_COMPLETE, 0, 0 }
+#define DRAIN { DO_DRAIN, 0, 0 }
+
+enum pool { EXACT, PARTIAL };
+
+struct scenario {
+	const char *name;
+	const struct fpt_ops *ops;
+	unsigned int order, nr_pages;
+	enum pool pool;
+	unsigned int pool_nr;			/* PARTIAL: chunks */
+	unsigned int max_coarse;
+	unsigned int entries;			/* array */
+	unsigned int cpu[EXPLORE_MAX_THREADS];
+	int bound;
+	bool may_drop;
+	struct op before[MAX_OPS];		/* all pages are held at first */
+	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
+	struct op after[MAX_OPS];
+};
+
+/* Of a block, as in an allocator: everything in one word, so that it changes in one step. */
+#define ISOLATED (1UL << 31)
+#define OWNED (1UL << 16)
+#define TAKEN 1UL
+
+struct caller {
+	struct fpt_reporter reporter;
+	struct fpt_batch batch;
+	bool busy, refuse;			/* how isolation and the host answer */
+};
+
+/* What each run starts from a copy of. */
+static struct world {
+	struct fpt t;
+	struct caller caller[MAX_REPORTERS];
+	char memory[MEMORY] __attribute__((aligned(FPT_CACHE_LINE)));
+} w, w_image;
+
+/* Of these only what the scenario names is put back. */
+static struct guest {
+	fpt_atomic_t block[MAX_PAGES];
+	fpt_atomic_t claims[MAX_PAGES];		/* of a block */
+	fpt_atomic_t content[MAX_PAGES];	/* of an event's first page; 0: discarded */
+	/* These change with block[] only. */
+	bool fresh[MAX_PAGES];			/* block: reported, not touched since */
+	bool owned[MAX_PAGES];			/* page */
+} g, g_image;
+
+static const struct scenario *s;
+static size_t memory_used;
+static unsigned int nr_blocks;
+static struct explore *running;
+static unsigned long total_runs, total_cut, total_steps;
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
+
+/* The pages of an event in one block: from first on, at most to the block's end. */
+static unsigned int pages_in_block(unsigned int first, unsigned int end)
+{
+	unsigned int next = ((first >> s->order) + 1) << s->order;
+
+	return (next < end ? next : end) - first;
+}
+
+/* For each block b of an event, which has n pages there from page p on. */
+#define FOR_BLOCKS(page, order_) \
+	for (unsigned int p = (page), end = p + (1u << (order_)), n = pages_in_block(p, end), \
+	     b = p >> s->order; p < end; p += n, n = pages_in_block(p, end), b = p >> s->order)
+
+static bool op_alloc(unsigned int page, unsigned int order)
+{
+	bool isolated = false;
+
+	FOR_BLOCKS(page, order)
+		isolated |= (fpt_fetch_add(&g.block[b], n * TAKEN, relaxed) & ISOLATED) != 0;
+	if (isolated) {
+		FOR_BLOCKS(page, order)
+			fpt_fetch_add(&g.block[b], -(n * TAKEN), relaxed);
+		return false;
+	}
+	FOR_BLOCKS(page, order)
+		g.fresh[b] = false;
+	fpt_alloc(&w.t, page, order);
+	FOR_BLOCKS(page, order) {
+		fpt_fetch_add(&g.block[b], n * OWNED, relaxed);
+		memset(&g.owned[p], true, n);
+	}
+	fpt_store(&g.content[page], page + 1, relaxed);
+	return true;
+}
+
+static void op_free(unsigned int page, unsigned int order)
+{
+	if (fpt_load(&g.content[page], relaxed) != page + 1)
+		wrong("page %u lost its data", page);
+	FOR_BLOCKS(page, order) {
+		fpt_fetch_add(&g.block[b], -(n * OWNED), relaxed);
+		memset(&g.owned[p], false, n);
+	}
+	fpt_free(&w.t, page, order);
+	FOR_BLOCKS(page, order)
+		fpt_fetch_add(&g.block[b], -(n * TAKEN), relaxed);
+}
+
+static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
+{
+	const struct caller *c = ctx;
+	unsigned int b = (unsigned int)(r.pfn >> s->order);
+	unsigned long now;
+
+	if (fpt_fetch_add(&g.claims[b], 1, relaxed))
+		wrong("block %u is in two claims", b);
+	if (!c->busy && fpt_cas(&g.block[b], 0, ISOLATED, acq_rel)) {
+		/* An array may still hold an older free of a page. */
+		if (g.fresh[b] && w.t.ops->retracts)
+			wrong("block %u is reported twice, untouched", b);
+		g.fresh[b] = true;
+		return FPT_TAKEN;
+	}
+	now = fpt_load(&g.block[b], acquire);
+	fpt_fetch_add(&g.claims[b], -1UL, relaxed);
+	if (now & ISOLATED)
+		wrong("block %u is claimed while it is isolated", b);
+	return !c->busy && now / OWNED ? FPT_USED : FPT_BUSY;
+}
+
+static void put_back(void *ctx, struct fpt_range r)
+{
+	const struct caller *c = ctx;
+	unsigned int b = (unsigned int)(r.pfn >> s->order);
+
+	fpt_fetch_add(&g.claims[b], -1UL, relaxed);
+	if (!(fpt_fetch_and(&g.block[b], ~ISOLATED, release) & ISOLATED))
+		wrong("block %u is put back twice", b);
+	if (c->refuse)
+		g.fresh[b] = false;
+}
+
+static bool is_free(void *ctx, fpt_pfn_t pfn)
+{
+	(void)ctx;
+	(void)fpt_load(&g.block[pfn >> s->order], acquire);	/* with which owned[] changes */
+	return !g.owned[pfn];
+}
+
+static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
+
+/* The events' first pages stand for all: fewer steps. */
+static void discard(const struct fpt_range *r, const struct op *op)
+{
+	for (; op->what != END; op++)
+		if (op->page - r->pfn < r->nr)
+			fpt_store(&g.content[op->page], 0, relaxed);
+}
+
+static void op_complete(struct caller *c)
+{
+	unsigned int i, id;
+
+	for (i = 0; i < c->batch.nr && !c->refuse; i++) {
+		discard(&c->batch.range[i], s->before);
+		for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+			discard(&c->batch.range[i], s->thread[id]);
+	}
+	fpt_pass_complete(&c->reporter, &c->batch, !c->refuse);
+}
+
+static void op_pass(struct caller *c)
+{
+	unsigned int calls = 0;
+
+	fpt_pass_begin(&c->reporter);
+	while (fpt_pass_next(&c->reporter, &c->batch)) {
+		op_complete(c);
+		if (++calls > nr_blocks) {
+			explore_fail(EXPLORE_STUCK, "a pass does not end");
+			return;
+		}
+	}
+}
+
+static void run_ops(const struct op *op, struct caller *c)
+{
+	for (; op->what != END; op++) {
+		c->busy = op->what == DO_PASS_BUSY;
+		c->refuse = op->what == DO_PASS_REFUSED;
+		if (op->what == DO_FREE)
+			op_free(op->page, op->order);
+		if (op->what == DO_ALLOC)
+			op_alloc(op->page, op->order);
+		if (op->what == DO_USE && op_alloc(op->page, op->order))
+			op_free(op->page, op->order);
+		if (op->what == DO_PASS || op->what == DO_PASS_BUSY || op->what == DO_PASS_REFUSED)
+			op_pass(c);
+		if (op->what == DO_SUBMIT) {
+			fpt_pass_begin(&c->reporter);
+			fpt_pass_next(&c->reporter, &c->batch);
+		}
+		if (op->what == DO_COMPLETE)
+			op_complete(c);
+		if (op->what == DO_DRAIN)
+			w.t.ops->drain(&w.t);
+		c->busy = c->refuse = false;
+	}
+}
+
+static void run_thread(void *arg, unsigned int id)
+{
+	(void)arg;
+	run_ops(s->thread[id], &w.caller[id]);
+}
+
+static bool is_coarse(unsigned long page)
+{
+	return fpt_xbitmap_is_coarse(&w.t.back, page);
+}
+
+/* In how many places the array holds a page. */
+static unsigned int places(unsigned long page)
+{
+	struct fpt_array *a = w.t.front;
+	unsigned int n = fpt_xbitmap_test(&w.t.back, page), cpu, gen;
+	unsigned long i;
+
+	for (cpu = 0; cpu < w.t.nr_cpus; cpu++)
+		for (gen = 0; gen < 2; gen++)
+			for (i = 0; i < a->entries; i++) {
+				unsigned long run = a->cpu[cpu].slot[gen][i].v;
+
+				n += run && page - (run >> FPT_ARRAY_NR_BITS) < (run & FPT_ARRAY_MAX_NR);
+			}
+	return n;
+}
+
+/* All pages, or those that the scenario is about: with three levels, the first and the last. */
+static unsigned long next_page(unsigned long page, unsigned long step)
+{
+	page += step;
+	return page >= 128 && page + 128 < s->nr_pages && running->runs % 1024 ? s->nr_pages - 128 : page;
+}
+
+/* X1, X2, X3, X5, A1, as the threads left it. A frozen thread leaves blocks of its own out. */
+static void check_invariants(const struct fpt_stats *stats)
+{
+	struct fpt_xbitmap_range *r = &w.t.back.range[0];
+	unsigned long lost = 0, coarse = 0, dropped = stats->count[FPT_STAT_DROPPED];
+	unsigned long p, i, bits, block = 1ul << s->order;
+	unsigned int b, l;
+
+	for (p = 0; p < s->nr_pages; p = next_page(p, 1)) {
+		b = (unsigned int)(p >> s->order);
+		if (running->froze && g.block[b].v)
+			continue;
+		if (w.t.ops->retracts && !is_coarse(p) && fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
+			wrong("page %lu: owned %d, and so is its bit", p, g.owned[p]);
+		if (!w.t.ops->retracts && !g.owned[p] && !places(p))
+			lost++;
+		if (!w.t.ops->retracts && !running->froze && places(p) > 1 &&
+		    stats->count[FPT_STAT_ALLOCATED] == 0)
+			wrong("page %lu is in %u places", p, places(p));
+	}
+	if (lost != dropped && !running->froze)
+		wrong("%lu pages lost, %lu counted as dropped", lost, dropped);
+	if (dropped && !s->may_drop)
+		wrong("%lu pages dropped", dropped);
+	for (p = 0; w.t.ops->retracts && p < s->nr_pages; p = next_page(p, block)) {
+		bool hinted = fpt_xbitmap_test_block(r->hinted[0], p >> s->order);
+
+		b = (unsigned int)(p >> s->order);
+		if (!g.block[b].v && !g.fresh[b] && !g.claims[b].v && !hinted)
+			wrong("block %u is free, not reported and not hinted", b);
+		if (!(g.block[b].v & ~ISOLATED) && g.fresh[b] != fpt_xbitmap_test_block(r->reported, b))
+			wrong("block %u: its reported mark is not %d", b, g.fresh[b]);
+	}
+	for (l = 0, bits = nr_blocks; !running->froze && l + 1 < r->nr_levels; l++, bits = fpt_xbitmap_words(bits))
+		for (i = 0; i < fpt_xbitmap_words(bits); i++)
+			if (r->hinted[l][i].v && !fpt_xbitmap_test_block(r->hinted[l + 1], i))
+				wrong("level %u, word %lu is not summarized", l, i);
+	for (i = 0; i < r->nr_chunks; i++)
+		coarse += r->chunk[i].v == FPT_XBITMAP_COARSE;
+	if (coarse > s->max_coarse)
+		wrong("%lu chunks are coarse", coarse);
+}
+
+/* Everything quiet: two passes report all that is free. */
+static void check_reports(unsigned long dropped)
+{
+	struct fpt_stats stats;
+	unsigned long page, p;
+	unsigned int b, id;
+
+	for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+		op_complete(&w.caller[id]);
+	op_pass(&w.caller[EXPLORE_MAX_THREADS]);
+	op_pass(&w.caller[EXPLORE_MAX_THREADS]);
+	for (p = 0; p < s->nr_pages; p = next_page(p, 1ul << s->order)) {
+		bool lost = false;
+
+		b = (unsigned int)(p >> s->order);
+		for (page = p; dropped && page >> s->order == b; page++)
+			lost |= !fpt_xbitmap_test(&w.t.back, page);
+		if (!g.block[b].v && !g.fresh[b] && !lost)
+			wrong("block %u is free and was not found", b);
+		if (fpt_xbitmap_test_block(w.t.back.range[0].claimed, b))
+			wrong("block %u is still claimed", b);
+	}
+	fpt_get_stats(&w.t, &stats);
+	if (stats.count[FPT_STAT_CLAIMED] != stats.count[FPT_STAT_BUSY] + stats.count[FPT_STAT_USED] +
+	    stats.count[FPT_STAT_REPORTED] + stats.count[FPT_STAT_FAILED])
+		wrong("claims are not accounted for");
+	if (stats.memory_used > stats.memory_donated)
+		wrong("more memory used than donated");
+}
+
+static void check(void *arg)
+{
+	struct fpt_stats stats;
+
+	(void)arg;
+	run_ops(s->after, &w.caller[EXPLORE_MAX_THREADS]);
+	fpt_get_stats(&w.t, &stats);
+	check_invariants(&stats);
+	check_reports(stats.count[FPT_STAT_DROPPED]);
+}
+
+static void restore_ops(const struct op *op)
+{
+	for (; op->what != END; op++) {
+		if (op->what != DO_FREE && op->what != DO_ALLOC && op->what != DO_USE)
+			continue;
+		g.content[op->page] = g_image.content[op->page];
+		FOR_BLOCKS(op->page, op->order) {
+			g.block[b] = g_image.block[b];
+			g.claims[b] = g_image.claims[b];
+			g.fresh[b] = g_image.fresh[b];
+			memcpy(&g.owned[p], &g_image.owned[p], n);
+		}
+	}
+}
+
+static void setup(void *arg)
+{
+	unsigned int id;
+
+	(void)arg;
+	memcpy(&w, &w_image, offsetof(struct world, memory) + memory_used);
+	restore_ops(s->before);
+	restore_ops(s->after);
+	for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+		restore_ops(s->thread[id]);
+}
+
+static unsigned int build(const struct scenario *scenario)
+{
+	struct fpt_config config = { .ops = scenario->ops, .nr_cpus = 2, .order = scenario->order,
+				     .array_entries = scenario->entries };
+	struct fpt_mem mem = { w.memory, MEMORY, false };
+	unsigned int i, nr_threads = 0;
+	size_t size;
+
+	s = scenario;
+	memset(&g, 0, sizeof(g));
+	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
+	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
+	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
+		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) - FPT_CACHE_LINE;
+	assert_true(size <= mem.size);
+	mem.size = size;
+	assert_int_equal(fpt_add_range(&w.t, 0, s->nr_pages, &mem), FPT_OK);
+	if (s->pool == PARTIAL)
+		assert_int_equal(w.t.back.range[0].pool_nr, s->pool_nr);
+	memory_used = (size_t)((char *)mem.base - w.memory);
+	nr_blocks = (unsigned int)w.t.back.range[0].nr_blocks;
+	for (i = 0; i < MAX_REPORTERS; i++)
+		assert_int_equal(fpt_reporter_init(&w.caller[i].reporter, &w.t, &owner, &w.caller[i], 2,
+						   2UL << s->order), FPT_OK);
+	for (i = 0; i < s->nr_pages; i++) {
+		g.block[i >> s->order].v += OWNED + TAKEN;
+		g.owned[i] = true;
+		g.content[i].v = i + 1;
+	}
+	run_ops(s->before, &w.caller[0]);
+	w_image = w;
+	g_image = g;
+	for (i = 0; i < EXPLORE_MAX_THREADS; i++)
+		if (s->thread[i][0].what != END)
+			nr_threads = i + 1;
+	return nr_threads;
+}
+
+static void explore_scenario(const struct scenario *scenario, struct explore *e)
+{
+	const char *more = getenv("FPT_TEST_BOUND");
+
+	if (!e->name)
+		e->name = scenario->name;
+	e->nr_threads = build(scenario);
+	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
+	e->setup = setup;
+	e->thread = run_thread;
+	e->check = check;
+	e->bound = scenario->bound;
+	if (more && e->bound >= 0)
+		e->bound = e->bound + atoi(more) > 0 ? e->bound + atoi(more) : 0;
+	e->quiet_memory[0].first = (const char *)w.t.percpu;
+	e->quiet_memory[0].end = (const char *)(w.t.percpu + w.t.nr_cpus);
+	e->quiet_memory[1].first = (const char *)&w.t.back.nr_ranges;
+	e->quiet_memory[1].end = e->quiet_memory[1].first + sizeof(w.t.back.nr_ranges);
+	running = e;
+	explore(e);
+	total_runs += e->runs;
+	total_cut += e->cut;
+	total_steps += e->steps;
+}
+
+#define X &fpt_xbitmap_ops
+#define A &fpt_array_ops
+#define L &fpt_lockmap_ops
+#define EXHAUST .bound = -1
+
+static const struct scenario scenarios[] = {
+	/* Two frees complete a block, in one word and in two; nobody else will look at it again. */
+	{ .name = "one word", .ops = X, .order = 3, .nr_pages = 8, EXHAUST,
+	  .thread = { { FREE(0, 2) }, { FREE(4, 1) }, { FREE(6, 1) } } },
+	{ .name = "two words", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	  .thread = { { FREE(0, 6) }, { FREE(64, 6) } } },
+	{ .name = "four words", .ops = X, .order = 8, .nr_pages = 256, EXHAUST,
+	  .thread = { { FREE(0, 7) }, { FREE(128, 6) }, { FREE(192, 6) } } },
+	{ .name = "word shared", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	  .before = { FREE(64, 5) },
+	  .thread = { { FREE(32, 5), FREE(0, 5) }, { FREE(96, 5) } } },
+	{ .name = "two words, pass", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	  .thread = { { FREE(0, 6) }, { FREE(64, 6) }, { PASS } } },
+	/* A hint that outlived its block: the claim looks while the last page comes back. */
+	{ .name = "free, claim", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	  .before = { FREE(0, 1), ALLOC(1, 0) },
+	  .thread = { { FREE(1, 0) }, { PASS } } },
+	{ .name = "free, two claims", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	  .before = { FREE(0, 1), ALLOC(1, 0) },
+	  .thread = { { FREE(1, 0) }, { PASS }, { PASS } } },
+	{ .name = "alloc, claim", .ops = X, .order = 2, .nr_pages = 4, EXHAUST,
+	  .before = { FREE(0, 2) },
+	  .thread = { { USE(1, 0) }, { PASS } } },
+	{ .name = "allocs, claim", .ops = X, .order = 1, .nr_pages = 4, .bound = 3,
+	  .before = { FREE(0, 2) },
+	  .thread = { { USE(0, 0), USE(2, 0) }, { USE(1, 1) }, { PASS } } },
+	/* Claims are exclusive. */
+	{ .name = "two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS }, { PASS } } },
+	{ .name = "two reporters, two blocks", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	  .before = { FREE(0, 2) },
+	  .thread = { { PASS }, { PASS } } },
+	{ .name = "two reporters, use", .ops = X, .order = 1, .nr_pages = 4, .bound = 3,
+	  .before = { FREE(0, 2) },
+	  .thread = { { PASS }, { USE(0, 0) }, { PASS } } },
+	{ .name = "busy", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_BUSY }, { PASS }, { USE(0, 0) } } },
+	{ .name = "refused", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_REFUSED }, { USE(0, 0) } } },
+	{ .name = "refused, two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_REFUSED }, { PASS } } },
+	{ .name = "refused, use, pass", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_REFUSED }, { USE(0, 0) }, { PASS } } },
+	{ .name = "busy, refused", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_BUSY }, { PASS_REFUSED } } },
+	/* X5: a touch after the block is back, before its claim has ended. */
+	{ .name = "complete, touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { SUBMIT, COMPLETE }, { USE(0, 0) } } },
+	{ .name = "complete, two touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1), SUBMIT },
+	  .thread = { { COMPLETE }, { USE(0, 0) }, { USE(1, 0) } } },
+	{ .name = "complete, pass, touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { SUBMIT, COMPLETE }, { PASS }, { USE(0, 0) } } },
+	{ .name = "two words, touch", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	  .before = { FREE(0, 7) },
+	  .thread = { { PASS }, { USE(0, 6) }, { USE(64, 6) } } },
+	{ .name = "two words, two reporters", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	  .thread = { { FREE(0, 6) }, { FREE(64, 6) }, { PASS }, { PASS } } },
+	/*
+	 * X3: the last hint of a word, of its summary, and of that one's, goes while another comes, behind
+	 * the cursor so that this pass does not find it by chance.
+	 */
+	{ .name = "prune two levels", .ops = X, .order = 0, .nr_pages = 128, EXHAUST,
+	  .before = { FREE(1, 0) },
+	  .thread = { { PASS }, { FREE(0, 0) } } },
+	{ .name = "prune three levels", .ops = X, .order = 0, .nr_pages = 4224, EXHAUST,
+	  .before = { FREE(4160, 0) },
+	  .thread = { { PASS }, { FREE(4096, 0) } } },
+	{ .name = "prune three levels, two frees", .ops = X, .order = 0, .nr_pages = 4224, .bound = 3,
+	  .before = { FREE(4161, 0) },
+	  .thread = { { PASS }, { FREE(4096, 0) }, { FREE(4160, 0) } } },
+	{ .name = "prune, two reporters", .ops = X, .order = 0, .nr_pages = 128, .bound = 3,
+	  .before = { FREE(1, 0) },
+	  .thread = { { PASS }, { PASS }, { FREE(0, 0) } } },
+	/* A first free takes a chunk. */
+	{ .name = "one chunk", .ops = X, .order = 1, .nr_pages = 128, EXHAUST,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { FREE(64, 1) } } },
+	{ .name = "last chunk", .ops = X, .order = 1, .nr_pages = 128, EXHAUST,
+	  .pool = PARTIAL, .pool_nr = 1, .max_coarse = 2,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { FREE(64, 1) } } },
+	{ .name = "chunk returned", .ops = X, .order = 1, .nr_pages = 192, EXHAUST,
+	  .pool = PARTIAL, .pool_nr = 2, .max_coarse = 0,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) } }, .after = { FREE(64, 1) } },
+	{ .name = "coarse", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .pool = PARTIAL, .pool_nr = 0, .max_coarse = 1,
+	  .before = { FREE(1, 0) },
+	  .thread = { { FREE(0, 0) }, { PASS }, { USE(1, 0) } } },
+	{ .name = "coarse, two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	  .pool = PARTIAL, .pool_nr = 0, .max_coarse = 1,
+	  .before = { FREE(1, 0) },
+	  .thread = { { FREE(0, 0) }, { PASS }, { PASS } } },
+
+	/* A1: several threads on one CPU, and drains. */
+	{ .name = "array: appends", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .thread = { { FREE(0, 0) }, { FREE(2, 0) } } },
+	{ .name = "array: appends, extensions", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .thread = { { FREE(0, 0), FREE(1, 0) }, { FREE(2, 0) } } },
+	{ .name = "array: extensions", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .before = { FREE(1, 0) },
+	  .thread = { { FREE(0, 0) }, { FREE(2, 0) } } },
+	{ .name = "array: append, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { FREE(2, 0) }, { DRAIN } } },
+	{ .name = "array: extension, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { FREE(1, 0) }, { DRAIN } } },
+	{ .name = "array: extension, two drains", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN }, { DRAIN } } },
+	{ .name = "array: drain after drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN, DRAIN } } },
+	{ .name = "array: one CPU, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, EXHAUST,
+	  .thread = { { FREE(0, 0) }, { FREE(2, 0) }, { DRAIN } } },
+	{ .name = "array: two CPUs, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST,
+	  .cpu = { 0, 1 },
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { DRAIN } } },
+	{ .name = "array: drain while filling", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { FREE(2, 0) }, { DRAIN, FREE(4, 0) } } },
+	/* The slower drain sets the filling half back to its beginning: hooks run into what is there. */
+	{ .name = "array: eight attempts", .ops = A, .order = 1, .nr_pages = 24, .entries = 12, .bound = 2,
+	  .thread = { { DRAIN }, { DRAIN, FREE(0, 0), FREE(2, 0), FREE(4, 0), FREE(6, 0), FREE(8, 0),
+			FREE(10, 0), FREE(12, 0), FREE(14, 0), FREE(16, 0), FREE(18, 0), FREE(20, 0) } } },
+	{ .name = "array: full", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST, .may_drop = true,
+	  .thread = { { FREE(0, 0) }, { FREE(2, 0) }, { DRAIN } } },
+	{ .name = "array: pass", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { PASS } } },
+	{ .name = "array: alloc, claim", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { PASS } } },
+	{ .name = "array: two CPUs, use, pass", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .cpu = { 0, 1 }, .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS } } },
+	{ .name = "array: full, pass", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST, .may_drop = true,
+	  .thread = { { FREE(0, 1) }, { FREE(4, 1) }, { PASS } } },
+	/* Forgetting a used page, while it comes back and another reporter moves it to the back. */
+	{ .name = "array: forget", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
+	  .thread = { { FREE(0, 0) }, { PASS } } },
+	{ .name = "array: forget, drain", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
+	  .thread = { { FREE(0, 0) }, { PASS }, { DRAIN } } },
+	{ .name = "array: forget, two reporters", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
+	  .thread = { { FREE(0, 0) }, { PASS }, { PASS } } },
+
+	/* Threads wait for each other here, so that only preemptions can be bounded. */
+	{ .name = "lockmap", .ops = L, .order = 1, .nr_pages = 2, .bound = 4,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { PASS } } },
+	{ .name = "lockmap: use", .ops = L, .order = 1, .nr_pages = 2, .bound = 3,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS } } },
+};
+
+static void test_scenario(void **state)
+{
+	struct explore e = { .freeze = 0 };
+
+	explore_scenario(*state, &e);
+	assert_int_equal(e.failure, EXPLORE_FINE);
+	if (getenv("FPT_TEST_VERBOSE"))
+		print_message("%9lu runs, %8lu cut, %5.1f steps\n", e.runs, e.cut,
+			      e.runs ? (double)e.steps / (double)(e.runs + e.cut) : 0);
+}
+
+/*
+ * I4: whoever is stopped for ever in a hook, at whichever step, the others finish, and what is free
+ * besides is reported. Thread 0 is stopped.
+ */
+static const struct scenario freezes[] = {
+	{ .name = "freeze free", .ops = X, .order = 1, .nr_pages = 130, .bound = 2,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0), FREE(2, 1) }, { FREE(4, 1), PASS } } },
+	{ .name = "freeze free, three levels", .ops = X, .order = 0, .nr_pages = 4224, .bound = 2,
+	  .thread = { { FREE(4096, 0) }, { FREE(4097, 0) } } },
+	{ .name = "freeze last chunk", .ops = X, .order = 1, .nr_pages = 192, .bound = 2,
+	  .pool = PARTIAL, .pool_nr = 1, .max_coarse = 3,
+	  .thread = { { FREE(0, 0) }, { FREE(1, 0), FREE(64, 1) }, { FREE(128, 1), PASS } } },
+	{ .name = "freeze alloc", .ops = X, .order = 1, .nr_pages = 4, .bound = 2,
+	  .before = { FREE(0, 2) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0), USE(2, 0) }, { PASS } } },
+	{ .name = "freeze array append", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, .bound = 2,
+	  .thread = { { FREE(0, 0) }, { FREE(2, 1) }, { PASS } } },
+	{ .name = "freeze array extension", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, .bound = 2,
+	  .before = { FREE(4, 0) },
+	  .thread = { { FREE(5, 0) }, { FREE(6, 1) }, { DRAIN, PASS } } },
+	{ .name = "freeze array, two CPUs", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, .bound = 2,
+	  .cpu = { 0, 1 },
+	  .thread = { { FREE(0, 0) }, { FREE(2, 1) }, { FREE(4, 1), PASS } } },
+};
+
+static void test_freeze(void **state)
+{
+	struct explore e = { .freeze = 0 };
+	char name[80];
+
+	bool replay = getenv("FPT_EXPLORE_REPLAY");
+
+	do {
+		e.freeze++;
+		snprintf(name, sizeof(name), "%s, step %u", ((const struct scenario *)*state)->name, e.freeze);
+		e.name = name;
+		explore_scenario(*state, &e);
+		assert_int_equal(e.failure, EXPLORE_FINE);
+	} while (e.froze || (replay && e.freeze < 100));
+	assert_true(e.freeze > 5);
+}
+
+/* The exemption from I4: here, a frozen hook does keep others waiting. */
+static const struct scenario freeze_lockmap = {
+	.name = "freeze lockmap", .ops = L, .order = 1, .nr_pages = 4, .bound = 2,
+	.thread = { { FREE(0, 0) }, { FREE(2, 1) } },
+};
+
+static void test_freeze_lockmap(void **state)
+{
+	struct explore e = { .quiet = true };
+	bool waited = false;
+
+	(void)state;
+	do {
+		e.freeze++;
+		explore_scenario(&freeze_lockmap, &e);
+		waited |= e.failure == EXPLORE_STUCK;
+	} while (e.froze && !waited);
+	assert_true(waited);
+}
+
+/*
+ * I6: hooks on nr_cpus CPUs in turn, each with pages of its own; how many writes went to a line that
+ * a hook on another CPU had written last.
+ */
+static struct {
+	const void *line[1 << 16];
+	unsigned int cpu[1 << 16];
+	unsigned long writes, shared;
+} lines;
+
+static void count_lines(const struct fpt_model_access *a)
+{
+	uintptr_t line = (uintptr_t)a->address / FPT_CACHE_LINE;
+	size_t i = line * 0x9e3779b1u % (1 << 16);
+
+	if (a->kind != FPT_MODEL_STORE && a->kind != FPT_MODEL_RMW)
+		return;
+	while (lines.line[i] && lines.line[i] != (const void *)line)
+		i = (i + 1) % (1 << 16);
+	lines.writes++;
+	if (!lines.line[i])
+		lines.line[i] = (const void *)line;
+	else if (lines.cpu[i] != fpt_model_cpu)
+		lines.shared++;
+	lines.cpu[i] = fpt_model_cpu;
+}
+
+static unsigned long shared_lines(const struct fpt_ops *ops, unsigned int nr_cpus, unsigned long pages_apart,
+				  unsigned long entries)
+{
+	struct fpt_config config = { .ops = ops, .nr_cpus = nr_cpus, .order = 9, .array_entries = entries };
+	unsigned long nr_pages = (nr_cpus + 1) * pages_apart + 512, i;
+	struct fpt_mem mem, range;
+	struct fpt t;
+	size_t size = fpt_size(&config);
+	char *memory, *range_memory;
+
+	memory = malloc(size);
+	mem = (struct fpt_mem){ memory, size, false };
+	assert_int_equal(fpt_init(&t, &config, &mem), FPT_OK);
+	size = fpt_range_size(&t, 0, nr_pages, true);
+	range_memory = malloc(size);
+	range = (struct fpt_mem){ range_memory, size, false };
+	assert_int_equal(fpt_add_range(&t, 0, nr_pages, &range), FPT_OK);
+	memset(&lines, 0, sizeof(lines));
+	fpt_model_hook = count_lines;
+	for (i = 0; i < 8; i++)
+		for (fpt_model_cpu = 0; fpt_model_cpu < nr_cpus; fpt_model_cpu++) {
+			fpt_free(&t, fpt_model_cpu * pages_apart + (i & 3), 0);
+			fpt_alloc(&t, fpt_model_cpu * pages_apart + (i & 3), 0);
+		}
+	fpt_model_hook = NULL;
+	fpt_model_cpu = 0;
+	free(memory);
+	free(range_memory);
+	assert_true(lines.writes >= 16 * nr_cpus);
+	return lines.shared;
+}
+
+static void test_private_lines(void **state)
+{
+	static const unsigned long entries[] = { 1, 2, 3, 7, 8, 1000 };
+	unsigned int nr_cpus;
+	size_t i;
+
+	(void)state;
+	for (nr_cpus = 1; nr_cpus <= 256; nr_cpus += nr_cpus < 9 ? 1 : nr_cpus / 2)
+		for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
+			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i]), 0);
+	assert_int_equal(shared_lines(&fpt_array_ops, 256, 4, 2), 0);
+	/* The same pages, of one block: the bitmap's line goes from CPU to CPU. The lock's always does. */
+	assert_true(shared_lines(&fpt_xbitmap_ops, 2, 4, 0) > 0);
+	assert_true(shared_lines(&fpt_lockmap_ops, 2, 512, 0) > 0);
+}
+
+/* The explorer itself: it runs every order, each once, and finds what is to be found. */
+static fpt_atomic_t word[2];
+static unsigned int self_test;
+
+static void self_setup(void *arg)
+{
+	(void)arg;
+	word[0].v = word[1].v = 0;
+}
+
+static void self_thread(void *arg, unsigned int id)
+{
+	(void)arg;
+	if (self_test == 0) {		/* conflicting */
+		fpt_fetch_add(&word[0], 1, relaxed);
+		fpt_fetch_add(&word[0], 1, relaxed);
+	} else if (self_test == 1) {	/* not */
+		fpt_fetch_add(&word[id], 1, relaxed);
+		fpt_fetch_add(&word[id], 1, relaxed);
+	} else if (self_test == 2) {	/* a lost update */
+		unsigned long v = fpt_load(&word[0], relaxed);
+
+		fpt_store(&word[0], v + 1, relaxed);
+	} else if (id) {		/* a wait that ends, and for 4 one that does not */
+		fpt_store(&word[0], self_test == 3, relaxed);
+	} else {
+		while (!fpt_load(&word[0], relaxed))
+			fpt_pause();
+	}
+}
+
+static void self_check(void *arg)
+{
+	(void)arg;
+	if (self_test < 3 && word[0].v + word[1].v != (self_test == 2 ? 2 : 4))
+		wrong("a lost update");
+}
+
+static enum explore_failure self(unsigned int test, int bound, unsigned long *runs)
+{
+	struct explore e = { .name = "self", .nr_threads = 2, .setup = self_setup, .thread = self_thread,
+			     .check = self_check, .bound = bound, .quiet = true };
+
+	self_test = test;
+	explore(&e);
+	*runs = e.runs;
+	return e.failure;
+}
+
+static void test_self(void **state)
+{
+	unsigned long runs;
+
+	(void)state;
+	if (getenv("FPT_EXPLORE_REPLAY"))
+		skip();
+	assert_int_equal(self(0, -1, &runs), EXPLORE_FINE);
+	assert_int_equal(runs, 6);		/* of 4 steps choose 2 */
+	assert_int_equal(self(1, -1, &runs), EXPLORE_FINE);
+	assert_int_equal(runs, 1);
+	assert_int_equal(self(1, 9, &runs), EXPLORE_FINE);
+	assert_int_equal(runs, 6);
+	assert_int_equal(self(0, 0, &runs), EXPLORE_FINE);
+	assert_int_equal(runs, 2);
+	assert_int_equal(self(2, 0, &runs), EXPLORE_FINE);
+	assert_int_equal(self(2, 1, &runs), EXPLORE_WRONG);
+	assert_int_equal(self(2, -1, &runs), EXPLORE_WRONG);
+	assert_int_equal(self(3, 2, &runs), EXPLORE_FINE);
+	assert_int_equal(self(4, 2, &runs), EXPLORE_STUCK);
+}
+
+
+/*
+ * Random programs of three threads: exhaustive runs end in the same states as all runs do, with fewer
+ * of them.
+ */
+static unsigned int program, nr_ends;
+static unsigned long ends[2048], local[3];
+
+static void program_setup(void *arg)
+{
+	self_setup(arg);
+	memset(local, 0, sizeof(local));
+}
+
+static void program_thread(void *arg, unsigned int id)
+{
+	unsigned int i, x;
+
+	(void)arg;
+	for (i = 0; i < 3; i++) {
+		x = ((program * 9 + id * 3 + i) * 2654435761u) >> 16;
+		if (x % 3 == 0)
+			local[id] = local[id] * 8 + fpt_load(&word[x / 3 & 1], relaxed);
+		else if (x % 3 == 1)
+			fpt_store(&word[x / 3 & 1], local[id] + id + 1, relaxed);
+		else
+			local[id] += fpt_fetch_add(&word[x / 3 & 1], id + 1, relaxed);
+	}
+}
+
+static void program_end(void *arg)
+{
+	unsigned long end = word[0].v;
+	unsigned int i;
+
+	(void)arg;
+	end = (((end * 1009 + word[1].v) * 1009 + local[0]) * 1009 + local[1]) * 1009 + local[2];
+	for (i = 0; i < nr_ends && ends[i] != end; i++)
+		;
+	if (i < COUNT(ends))
+		ends[i] = end;
+	if (i == nr_ends)
+		nr_ends++;
+}
+
+static void test_self_exhaustive(void **state)
+{
+	struct explore e = { .name = "self", .nr_threads = 3, .setup = program_setup, .quiet = true,
+			     .thread = program_thread, .check = program_end };
+	unsigned long fewer = 0;
+	unsigned int all;
+
+	(void)state;
+	if (getenv("FPT_EXPLORE_REPLAY"))
+		skip();
+	for (program = 0; program < 40; program++) {
+		nr_ends = 0;
+		e.bound = 99;
+		explore(&e);
+		assert_int_equal(e.runs, 1680);		/* 9 steps, 3 of each thread: 9! / 3!^3 */
+		all = nr_ends;
+		e.bound = -1;
+		explore(&e);
+		assert_int_equal(nr_ends, all);		/* none that is new ... */
+		nr_ends = 0;
+		explore(&e);
+		assert_int_equal(nr_ends, all);		/* ... and none missing */
+		fewer += e.runs;
+	}
+	assert_true(fewer < 40 * 1680 / 2);
+}
+
+/* An argument is a pattern of tests to run. */
+int main(int argc, char **argv)
+{
+	struct CMUnitTest tests[4 + COUNT(scenarios) + COUNT(freezes)] = {
+		cmocka_unit_test(test_self),
+		cmocka_unit_test(test_self_exhaustive),
+		cmocka_unit_test(test_private_lines),
+		cmocka_unit_test(test_freeze_lockmap),
+	};
+	size_t n = 4, i;
+	int failed;
+
+	for (i = 0; i < COUNT(scenarios); i++)
+		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
+						  (void *)(uintptr_t)&scenarios[i] };
+	for (i = 0; i < COUNT(freezes); i++)
+		tests[n++] = (struct CMUnitTest){ freezes[i].name, test_freeze, NULL, NULL,
+						  (void *)(uintptr_t)&freezes[i] };
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	failed = cmocka_run_group_tests(tests, NULL, NULL);
+	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs, total_cut);
+	return failed;
+}
