@@ -1,10 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# dispatch.sh COMPILER INCLUDE - does a tracker chosen at compile time leave nothing of the dispatch?
+# dispatch.sh COMPILER INCLUDE - a tracker chosen at compile time leaves nothing of the dispatch
 #
-# Two hooks are compiled as a program would have them, and their code is searched for calls through a
-# pointer and for the tables of operations. Without FPT_TRACKER both must be found, or the search is blind.
+# Two hooks are compiled as a program would have them, and their code is searched for calls through
+# a pointer and for tables of operations. Without FPT_TRACKER, calls must be found, or the search is
+# blind.
 set -eu
 cc=$1 include=$2
 dir=$(mktemp -d)
@@ -28,12 +29,13 @@ int page_taken(struct fpt *t, fpt_pfn_t pfn)
 SOURCE
 
 # x86, arm64, riscv; a return is no call
-indirect='(call|jmp)q?[[:space:]]+\*|[[:space:]](blr|br)[[:space:]]+x|[[:space:]](jalr|jr)[[:space:]]+[^r]'
+indirect='(call|jmp)q?[[:space:]]+\*'
+indirect+='|[[:space:]](blr|br)[[:space:]]+x'
+indirect+='|[[:space:]](jalr|jr)[[:space:]]+[^r]'
 
 calls()
 {
-	"$cc" -std=gnu11 -O2 -fno-jump-tables -fcf-protection=none -I"$include" "${@:2}" -c "$dir/hooks.c" -o "$dir/$1.o" 2>/dev/null ||
-		"$cc" -std=gnu11 -O2 -fno-jump-tables -I"$include" "${@:2}" -c "$dir/hooks.c" -o "$dir/$1.o"
+	"$cc" -std=gnu11 -O2 -fno-jump-tables -I"$include" "${@:2}" -c "$dir/hooks.c" -o "$dir/$1.o"
 	objdump -d "$dir/$1.o" | grep -cE "$indirect" || true
 }
 

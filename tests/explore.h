@@ -3,15 +3,16 @@
  * explore.h - run the threads of a test in every order, over the model backend
  *
  * Every access that the model backend announces is a scheduling point: there the explorer may let
- * another thread go on. It runs the test again and again, depth first over all choices, so that each
- * run has its own order of accesses. Threads are contexts of one operating-system thread; a failing
- * run is named by its choices and can be repeated.
+ * another thread go on. It runs the test again and again, depth first over all choices, so that
+ * each run has its own order of accesses. Threads are contexts of one operating-system thread; a
+ * failing run is named by its choices and can be repeated.
  *
- *	bound >= 0	at most so many preemptions per run (switches from a thread that could go on)
- *	bound < 0	exhaustive: every order of accesses that conflict. Orders that differ only in
- *			accesses to different words, or in loads, are run once (sleep sets). Therefore
- *			what a test looks at while threads run has to be accessed with the primitives,
- *			too, or together with an access that all who look share.
+ *	bound >= 0	at most so many preemptions per run: switches from a thread that could go
+ *			on
+ *	bound < 0	exhaustive: every order of accesses that conflict. Orders that differ only
+ *			in accesses to different words, or in loads, are run once (sleep sets).
+ *			Therefore what a test looks at while threads run has to be accessed with the
+ *			primitives, too, or together with an access that all who look share.
  *
  * Sequentially consistent bugs only. To be included first, by one source file: the test.
  */
@@ -95,7 +96,7 @@ static struct {
 	unsigned int depth;		/* choices of this run */
 	unsigned int recorded;		/* of them repeated from the run before */
 	unsigned int preemptions;
-	unsigned char asleep;		/* threads whose next access was tried first, in another run */
+	unsigned char asleep;		/* threads whose next access another run tried first */
 	bool complete;
 	struct explore_choice choice[EXPLORE_MAX_STEPS];
 	struct explore_thread thread[EXPLORE_MAX_THREADS];
@@ -159,14 +160,16 @@ static void explore_fail(enum explore_failure kind, const char *format, ...)
 
 static bool explore_conflict(const struct fpt_model_access *a, const struct fpt_model_access *b)
 {
-	return a->address == b->address && !(a->kind == FPT_MODEL_LOAD && b->kind == FPT_MODEL_LOAD);
+	return a->address == b->address &&
+	       !(a->kind == FPT_MODEL_LOAD && b->kind == FPT_MODEL_LOAD);
 }
 
 static bool explore_can_run(unsigned int id)
 {
 	const struct explore_thread *t = &explorer.thread[id];
 
-	return !t->done && !t->waiting && !(id == 0 && explorer.e->freeze && t->steps >= explorer.e->freeze);
+	return !t->done && !t->waiting &&
+	       !(id == 0 && explorer.e->freeze && t->steps >= explorer.e->freeze);
 }
 
 /* What may go on from here; the running thread first, so that a first run has no preemptions. */

@@ -3,10 +3,11 @@
  * test_explore.c - the trackers under every schedule: small scenarios, run with explore.h
  *
  * A scenario is a table entry: a tracker, a few pages, what happened before, and what up to four
- * threads then do. After every schedule the promises are checked: claims are exclusive, no owner's data
- * is gone, what is free has been reported or is hinted and gets reported, bits are exact.
+ * threads then do. After every schedule the promises are checked: claims are exclusive, no owner's
+ * data is gone, what is free has been reported or is hinted and gets reported, bits are exact.
  *
- * FPT_TEST_BOUND is added to the preemption bound of the scenarios that are too large to be exhausted.
+ * FPT_TEST_BOUND is added to the preemption bound of the scenarios that are too large to be
+ * exhausted.
  */
 #ifndef FPT_XBITMAP_CHUNK_BYTES
 #define FPT_XBITMAP_CHUNK_BYTES 8
@@ -287,7 +288,8 @@ static unsigned int places(unsigned long page)
 			for (i = 0; i < a->entries; i++) {
 				unsigned long run = a->cpu[cpu].slot[gen][i].v;
 
-				n += run && page - (run >> FPT_ARRAY_NR_BITS) < (run & FPT_ARRAY_MAX_NR);
+				n += run &&
+				     page - (run >> FPT_ARRAY_NR_BITS) < (run & FPT_ARRAY_MAX_NR);
 			}
 	return n;
 }
@@ -296,7 +298,9 @@ static unsigned int places(unsigned long page)
 static unsigned long next_page(unsigned long page, unsigned long step)
 {
 	page += step;
-	return page >= 128 && page + 128 < s->nr_pages && running->runs % 1024 ? s->nr_pages - 128 : page;
+	if (page >= 128 && page + 128 < s->nr_pages && running->runs % 1024)
+		page = s->nr_pages - 128;
+	return page;
 }
 
 /* X1, X2, X3, X5, A1, as the threads left it. A frozen thread leaves blocks of its own out. */
@@ -311,7 +315,8 @@ static void check_invariants(const struct fpt_stats *stats)
 		b = (unsigned int)(p >> s->order);
 		if (running->froze && g.block[b].v)
 			continue;
-		if (w.t.ops->retracts && !is_coarse(p) && fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
+		if (w.t.ops->retracts && !is_coarse(p) &&
+		    fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
 			wrong("page %lu: owned %d, and so is its bit", p, g.owned[p]);
 		if (!w.t.ops->retracts && !g.owned[p] && !places(p))
 			lost++;
@@ -329,10 +334,12 @@ static void check_invariants(const struct fpt_stats *stats)
 		b = (unsigned int)(p >> s->order);
 		if (!g.block[b].v && !g.fresh[b] && !g.claims[b].v && !hinted)
 			wrong("block %u is free, not reported and not hinted", b);
-		if (!(g.block[b].v & ~ISOLATED) && g.fresh[b] != fpt_xbitmap_test_block(r->reported, b))
+		if (!(g.block[b].v & ~ISOLATED) &&
+		    g.fresh[b] != fpt_xbitmap_test_block(r->reported, b))
 			wrong("block %u: its reported mark is not %d", b, g.fresh[b]);
 	}
-	for (l = 0, bits = nr_blocks; !running->froze && l + 1 < r->nr_levels; l++, bits = fpt_xbitmap_words(bits))
+	for (l = 0, bits = nr_blocks; !running->froze && l + 1 < r->nr_levels;
+	     l++, bits = fpt_xbitmap_words(bits))
 		for (i = 0; i < fpt_xbitmap_words(bits); i++)
 			if (r->hinted[l][i].v && !fpt_xbitmap_test_block(r->hinted[l + 1], i))
 				wrong("level %u, word %lu is not summarized", l, i);
@@ -365,8 +372,9 @@ static void check_reports(unsigned long dropped)
 			wrong("block %u is still claimed", b);
 	}
 	fpt_get_stats(&w.t, &stats);
-	if (stats.count[FPT_STAT_CLAIMED] != stats.count[FPT_STAT_BUSY] + stats.count[FPT_STAT_USED] +
-	    stats.count[FPT_STAT_REPORTED] + stats.count[FPT_STAT_FAILED])
+	if (stats.count[FPT_STAT_CLAIMED] !=
+	    stats.count[FPT_STAT_BUSY] + stats.count[FPT_STAT_USED] +
+		    stats.count[FPT_STAT_REPORTED] + stats.count[FPT_STAT_FAILED])
 		wrong("claims are not accounted for");
 	if (stats.memory_used > stats.memory_donated)
 		wrong("more memory used than donated");
@@ -423,7 +431,8 @@ static unsigned int build(const struct scenario *scenario)
 	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
 	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
 	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
-		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) - FPT_CACHE_LINE;
+		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) -
+			FPT_CACHE_LINE;
 	assert_true(size <= mem.size);
 	mem.size = size;
 	assert_int_equal(fpt_add_range(&w.t, 0, s->nr_pages, &mem), FPT_OK);
@@ -432,8 +441,9 @@ static unsigned int build(const struct scenario *scenario)
 	memory_used = (size_t)((char *)mem.base - w.memory);
 	nr_blocks = (unsigned int)w.t.back.range[0].nr_blocks;
 	for (i = 0; i < MAX_REPORTERS; i++)
-		assert_int_equal(fpt_reporter_init(&w.caller[i].reporter, &w.t, &owner, &w.caller[i], 2,
-						   2UL << s->order), FPT_OK);
+		assert_int_equal(fpt_reporter_init(&w.caller[i].reporter, &w.t, &owner,
+						   &w.caller[i], 2, 2UL << s->order),
+				 FPT_OK);
 	for (i = 0; i < s->nr_pages; i++) {
 		g.block[i >> s->order].v += OWNED + TAKEN;
 		g.owned[i] = true;
@@ -473,170 +483,172 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	total_steps += e->steps;
 }
 
-#define X &fpt_xbitmap_ops
-#define A &fpt_array_ops
-#define L &fpt_lockmap_ops
+#define X(order_, nr) .ops = &fpt_xbitmap_ops, .order = order_, .nr_pages = nr
+#define A(order_, nr, each) .ops = &fpt_array_ops, .order = order_, .nr_pages = nr, .entries = each
+#define L(order_, nr) .ops = &fpt_lockmap_ops, .order = order_, .nr_pages = nr
 #define EXHAUST .bound = -1
 
 static const struct scenario scenarios[] = {
 	/* Two frees complete a block, in one word and in two; nobody else will look at it again. */
-	{ .name = "one word", .ops = X, .order = 3, .nr_pages = 8, EXHAUST,
+	{ .name = "one word", X(3, 8), EXHAUST,
 	  .thread = { { FREE(0, 2) }, { FREE(4, 1) }, { FREE(6, 1) } } },
-	{ .name = "two words", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	{ .name = "two words", X(7, 128), EXHAUST,
 	  .thread = { { FREE(0, 6) }, { FREE(64, 6) } } },
-	{ .name = "four words", .ops = X, .order = 8, .nr_pages = 256, EXHAUST,
+	{ .name = "four words", X(8, 256), EXHAUST,
 	  .thread = { { FREE(0, 7) }, { FREE(128, 6) }, { FREE(192, 6) } } },
-	{ .name = "word shared", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	{ .name = "word shared", X(7, 128), EXHAUST,
 	  .before = { FREE(64, 5) },
 	  .thread = { { FREE(32, 5), FREE(0, 5) }, { FREE(96, 5) } } },
-	{ .name = "two words, pass", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	{ .name = "two words, pass", X(7, 128), EXHAUST,
 	  .thread = { { FREE(0, 6) }, { FREE(64, 6) }, { PASS } } },
 	/* A hint that outlived its block: the claim looks while the last page comes back. */
-	{ .name = "free, claim", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	{ .name = "free, claim", X(1, 4), EXHAUST,
 	  .before = { FREE(0, 1), ALLOC(1, 0) },
 	  .thread = { { FREE(1, 0) }, { PASS } } },
-	{ .name = "free, two claims", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	{ .name = "free, two claims", X(1, 4), EXHAUST,
 	  .before = { FREE(0, 1), ALLOC(1, 0) },
 	  .thread = { { FREE(1, 0) }, { PASS }, { PASS } } },
-	{ .name = "alloc, claim", .ops = X, .order = 2, .nr_pages = 4, EXHAUST,
+	{ .name = "alloc, claim", X(2, 4), EXHAUST,
 	  .before = { FREE(0, 2) },
 	  .thread = { { USE(1, 0) }, { PASS } } },
-	{ .name = "allocs, claim", .ops = X, .order = 1, .nr_pages = 4, .bound = 3,
+	{ .name = "allocs, claim", X(1, 4), .bound = 3,
 	  .before = { FREE(0, 2) },
 	  .thread = { { USE(0, 0), USE(2, 0) }, { USE(1, 1) }, { PASS } } },
 	/* Claims are exclusive. */
-	{ .name = "two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "two reporters", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS }, { PASS } } },
-	{ .name = "two reporters, two blocks", .ops = X, .order = 1, .nr_pages = 4, EXHAUST,
+	{ .name = "two reporters, two blocks", X(1, 4), EXHAUST,
 	  .before = { FREE(0, 2) },
 	  .thread = { { PASS }, { PASS } } },
-	{ .name = "two reporters, use", .ops = X, .order = 1, .nr_pages = 4, .bound = 3,
+	{ .name = "two reporters, use", X(1, 4), .bound = 3,
 	  .before = { FREE(0, 2) },
 	  .thread = { { PASS }, { USE(0, 0) }, { PASS } } },
-	{ .name = "busy", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "busy", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS_BUSY }, { PASS }, { USE(0, 0) } } },
-	{ .name = "refused", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "refused", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS_REFUSED }, { USE(0, 0) } } },
-	{ .name = "refused, two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "refused, two reporters", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS_REFUSED }, { PASS } } },
-	{ .name = "refused, use, pass", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "refused, use, pass", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS_REFUSED }, { USE(0, 0) }, { PASS } } },
-	{ .name = "busy, refused", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "busy, refused", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { PASS_BUSY }, { PASS_REFUSED } } },
 	/* X5: a touch after the block is back, before its claim has ended. */
-	{ .name = "complete, touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "complete, touch", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { SUBMIT, COMPLETE }, { USE(0, 0) } } },
-	{ .name = "complete, two touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "complete, two touch", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1), SUBMIT },
 	  .thread = { { COMPLETE }, { USE(0, 0) }, { USE(1, 0) } } },
-	{ .name = "complete, pass, touch", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "complete, pass, touch", X(1, 2), EXHAUST,
 	  .before = { FREE(0, 1) },
 	  .thread = { { SUBMIT, COMPLETE }, { PASS }, { USE(0, 0) } } },
-	{ .name = "two words, touch", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	{ .name = "two words, touch", X(7, 128), EXHAUST,
 	  .before = { FREE(0, 7) },
 	  .thread = { { PASS }, { USE(0, 6) }, { USE(64, 6) } } },
-	{ .name = "two words, two reporters", .ops = X, .order = 7, .nr_pages = 128, EXHAUST,
+	{ .name = "two words, two reporters", X(7, 128), EXHAUST,
 	  .thread = { { FREE(0, 6) }, { FREE(64, 6) }, { PASS }, { PASS } } },
 	/*
-	 * X3: the last hint of a word, of its summary, and of that one's, goes while another comes, behind
-	 * the cursor so that this pass does not find it by chance.
+	 * X3: the last hint of a word, of its summary, and of that one's, goes while another comes,
+	 * behind the cursor so that this pass does not find it by chance.
 	 */
-	{ .name = "prune two levels", .ops = X, .order = 0, .nr_pages = 128, EXHAUST,
+	{ .name = "prune two levels", X(0, 128), EXHAUST,
 	  .before = { FREE(1, 0) },
 	  .thread = { { PASS }, { FREE(0, 0) } } },
-	{ .name = "prune three levels", .ops = X, .order = 0, .nr_pages = 4224, EXHAUST,
+	{ .name = "prune three levels", X(0, 4224), EXHAUST,
 	  .before = { FREE(4160, 0) },
 	  .thread = { { PASS }, { FREE(4096, 0) } } },
-	{ .name = "prune three levels, two frees", .ops = X, .order = 0, .nr_pages = 4224, .bound = 3,
+	{ .name = "prune three levels, two frees", X(0, 4224), .bound = 3,
 	  .before = { FREE(4161, 0) },
 	  .thread = { { PASS }, { FREE(4096, 0) }, { FREE(4160, 0) } } },
-	{ .name = "prune, two reporters", .ops = X, .order = 0, .nr_pages = 128, .bound = 3,
+	{ .name = "prune, two reporters", X(0, 128), .bound = 3,
 	  .before = { FREE(1, 0) },
 	  .thread = { { PASS }, { PASS }, { FREE(0, 0) } } },
 	/* A first free takes a chunk. */
-	{ .name = "one chunk", .ops = X, .order = 1, .nr_pages = 128, EXHAUST,
+	{ .name = "one chunk", X(1, 128), EXHAUST,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { FREE(64, 1) } } },
-	{ .name = "last chunk", .ops = X, .order = 1, .nr_pages = 128, EXHAUST,
+	{ .name = "last chunk", X(1, 128), EXHAUST,
 	  .pool = PARTIAL, .pool_nr = 1, .max_coarse = 2,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { FREE(64, 1) } } },
-	{ .name = "chunk returned", .ops = X, .order = 1, .nr_pages = 192, EXHAUST,
+	{ .name = "chunk returned", X(1, 192), EXHAUST,
 	  .pool = PARTIAL, .pool_nr = 2, .max_coarse = 0,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) } }, .after = { FREE(64, 1) } },
-	{ .name = "coarse", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "coarse", X(1, 2), EXHAUST,
 	  .pool = PARTIAL, .pool_nr = 0, .max_coarse = 1,
 	  .before = { FREE(1, 0) },
 	  .thread = { { FREE(0, 0) }, { PASS }, { USE(1, 0) } } },
-	{ .name = "coarse, two reporters", .ops = X, .order = 1, .nr_pages = 2, EXHAUST,
+	{ .name = "coarse, two reporters", X(1, 2), EXHAUST,
 	  .pool = PARTIAL, .pool_nr = 0, .max_coarse = 1,
 	  .before = { FREE(1, 0) },
 	  .thread = { { FREE(0, 0) }, { PASS }, { PASS } } },
 
 	/* A1: several threads on one CPU, and drains. */
-	{ .name = "array: appends", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: appends", A(1, 8, 2), EXHAUST,
 	  .thread = { { FREE(0, 0) }, { FREE(2, 0) } } },
-	{ .name = "array: appends, extensions", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: appends, extensions", A(1, 8, 2), EXHAUST,
 	  .thread = { { FREE(0, 0), FREE(1, 0) }, { FREE(2, 0) } } },
-	{ .name = "array: extensions", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: extensions", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(1, 0) },
 	  .thread = { { FREE(0, 0) }, { FREE(2, 0) } } },
-	{ .name = "array: append, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: append, drain", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(2, 0) }, { DRAIN } } },
-	{ .name = "array: extension, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: extension, drain", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0) }, { DRAIN } } },
-	{ .name = "array: extension, two drains", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, EXHAUST,
+	{ .name = "array: extension, two drains", A(1, 8, 3), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN }, { DRAIN } } },
-	{ .name = "array: drain after drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: drain after drain", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN, DRAIN } } },
-	{ .name = "array: one CPU, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, EXHAUST,
+	{ .name = "array: one CPU, drain", A(1, 8, 3), EXHAUST,
 	  .thread = { { FREE(0, 0) }, { FREE(2, 0) }, { DRAIN } } },
-	{ .name = "array: two CPUs, drain", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST,
+	{ .name = "array: two CPUs, drain", A(1, 8, 1), EXHAUST,
 	  .cpu = { 0, 1 },
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { DRAIN } } },
-	{ .name = "array: drain while filling", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, EXHAUST,
+	{ .name = "array: drain while filling", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(2, 0) }, { DRAIN, FREE(4, 0) } } },
-	/* The slower drain sets the filling half back to its beginning: hooks run into what is there. */
-	{ .name = "array: eight attempts", .ops = A, .order = 1, .nr_pages = 24, .entries = 12, .bound = 2,
-	  .thread = { { DRAIN }, { DRAIN, FREE(0, 0), FREE(2, 0), FREE(4, 0), FREE(6, 0), FREE(8, 0),
-			FREE(10, 0), FREE(12, 0), FREE(14, 0), FREE(16, 0), FREE(18, 0), FREE(20, 0) } } },
-	{ .name = "array: full", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST, .may_drop = true,
+	/* The slower drain sets the filling half back to its beginning: hooks hit what is there. */
+	{ .name = "array: eight attempts", A(1, 24, 12), .bound = 2,
+	  .thread = { { DRAIN },
+		      { DRAIN, FREE(0, 0), FREE(2, 0), FREE(4, 0), FREE(6, 0), FREE(8, 0),
+			FREE(10, 0), FREE(12, 0), FREE(14, 0), FREE(16, 0), FREE(18, 0),
+			FREE(20, 0) } } },
+	{ .name = "array: full", A(1, 8, 1), EXHAUST, .may_drop = true,
 	  .thread = { { FREE(0, 0) }, { FREE(2, 0) }, { DRAIN } } },
-	{ .name = "array: pass", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: pass", A(1, 2, 2), EXHAUST,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { PASS } } },
-	{ .name = "array: alloc, claim", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: alloc, claim", A(1, 2, 2), EXHAUST,
 	  .before = { FREE(0, 1), DRAIN },
 	  .thread = { { USE(0, 0) }, { PASS } } },
-	{ .name = "array: two CPUs, use, pass", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: two CPUs, use, pass", A(1, 2, 2), EXHAUST,
 	  .cpu = { 0, 1 }, .before = { FREE(0, 1) },
 	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS } } },
-	{ .name = "array: full, pass", .ops = A, .order = 1, .nr_pages = 8, .entries = 1, EXHAUST, .may_drop = true,
+	{ .name = "array: full, pass", A(1, 8, 1), EXHAUST, .may_drop = true,
 	  .thread = { { FREE(0, 1) }, { FREE(4, 1) }, { PASS } } },
 	/* Forgetting a used page, while it comes back and another reporter moves it to the back. */
-	{ .name = "array: forget", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: forget", A(1, 2, 2), EXHAUST,
 	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
 	  .thread = { { FREE(0, 0) }, { PASS } } },
-	{ .name = "array: forget, drain", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: forget, drain", A(1, 2, 2), EXHAUST,
 	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
 	  .thread = { { FREE(0, 0) }, { PASS }, { DRAIN } } },
-	{ .name = "array: forget, two reporters", .ops = A, .order = 1, .nr_pages = 2, .entries = 2, EXHAUST,
+	{ .name = "array: forget, two reporters", A(1, 2, 2), EXHAUST,
 	  .before = { FREE(0, 1), DRAIN, ALLOC(0, 0) },
 	  .thread = { { FREE(0, 0) }, { PASS }, { PASS } } },
 
 	/* Threads wait for each other here, so that only preemptions can be bounded. */
-	{ .name = "lockmap", .ops = L, .order = 1, .nr_pages = 2, .bound = 4,
+	{ .name = "lockmap", L(1, 2), .bound = 4,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0) }, { PASS } } },
-	{ .name = "lockmap: use", .ops = L, .order = 1, .nr_pages = 2, .bound = 3,
+	{ .name = "lockmap: use", L(1, 2), .bound = 3,
 	  .before = { FREE(0, 1) },
 	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS } } },
 };
@@ -657,22 +669,22 @@ static void test_scenario(void **state)
  * besides is reported. Thread 0 is stopped.
  */
 static const struct scenario freezes[] = {
-	{ .name = "freeze free", .ops = X, .order = 1, .nr_pages = 130, .bound = 2,
+	{ .name = "freeze free", X(1, 130), .bound = 2,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0), FREE(2, 1) }, { FREE(4, 1), PASS } } },
-	{ .name = "freeze free, three levels", .ops = X, .order = 0, .nr_pages = 4224, .bound = 2,
+	{ .name = "freeze free, three levels", X(0, 4224), .bound = 2,
 	  .thread = { { FREE(4096, 0) }, { FREE(4097, 0) } } },
-	{ .name = "freeze last chunk", .ops = X, .order = 1, .nr_pages = 192, .bound = 2,
+	{ .name = "freeze last chunk", X(1, 192), .bound = 2,
 	  .pool = PARTIAL, .pool_nr = 1, .max_coarse = 3,
 	  .thread = { { FREE(0, 0) }, { FREE(1, 0), FREE(64, 1) }, { FREE(128, 1), PASS } } },
-	{ .name = "freeze alloc", .ops = X, .order = 1, .nr_pages = 4, .bound = 2,
+	{ .name = "freeze alloc", X(1, 4), .bound = 2,
 	  .before = { FREE(0, 2) },
 	  .thread = { { USE(0, 0) }, { USE(1, 0), USE(2, 0) }, { PASS } } },
-	{ .name = "freeze array append", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, .bound = 2,
+	{ .name = "freeze array append", A(1, 8, 2), .bound = 2,
 	  .thread = { { FREE(0, 0) }, { FREE(2, 1) }, { PASS } } },
-	{ .name = "freeze array extension", .ops = A, .order = 1, .nr_pages = 8, .entries = 3, .bound = 2,
+	{ .name = "freeze array extension", A(1, 8, 3), .bound = 2,
 	  .before = { FREE(4, 0) },
 	  .thread = { { FREE(5, 0) }, { FREE(6, 1) }, { DRAIN, PASS } } },
-	{ .name = "freeze array, two CPUs", .ops = A, .order = 1, .nr_pages = 8, .entries = 2, .bound = 2,
+	{ .name = "freeze array, two CPUs", A(1, 8, 2), .bound = 2,
 	  .cpu = { 0, 1 },
 	  .thread = { { FREE(0, 0) }, { FREE(2, 1) }, { FREE(4, 1), PASS } } },
 };
@@ -686,7 +698,8 @@ static void test_freeze(void **state)
 
 	do {
 		e.freeze++;
-		snprintf(name, sizeof(name), "%s, step %u", ((const struct scenario *)*state)->name, e.freeze);
+		snprintf(name, sizeof(name), "%s, step %u", ((const struct scenario *)*state)->name,
+			 e.freeze);
 		e.name = name;
 		explore_scenario(*state, &e);
 		assert_int_equal(e.failure, EXPLORE_FINE);
@@ -696,7 +709,7 @@ static void test_freeze(void **state)
 
 /* The exemption from I4: here, a frozen hook does keep others waiting. */
 static const struct scenario freeze_lockmap = {
-	.name = "freeze lockmap", .ops = L, .order = 1, .nr_pages = 4, .bound = 2,
+	.name = "freeze lockmap", L(1, 4), .bound = 2,
 	.thread = { { FREE(0, 0) }, { FREE(2, 1) } },
 };
 
@@ -715,8 +728,8 @@ static void test_freeze_lockmap(void **state)
 }
 
 /*
- * I6: hooks on nr_cpus CPUs in turn, each with pages of its own; how many writes went to a line that
- * a hook on another CPU had written last.
+ * I6: hooks on nr_cpus CPUs in turn, each with pages of its own; how many writes went to a line
+ * that a hook on another CPU had written last.
  */
 static struct {
 	const void *line[1 << 16];
@@ -741,10 +754,11 @@ static void count_lines(const struct fpt_model_access *a)
 	lines.cpu[i] = fpt_model_cpu;
 }
 
-static unsigned long shared_lines(const struct fpt_ops *ops, unsigned int nr_cpus, unsigned long pages_apart,
-				  unsigned long entries)
+static unsigned long shared_lines(const struct fpt_ops *ops, unsigned int nr_cpus,
+				  unsigned long pages_apart, unsigned long entries)
 {
-	struct fpt_config config = { .ops = ops, .nr_cpus = nr_cpus, .order = 9, .array_entries = entries };
+	struct fpt_config config = { .ops = ops, .nr_cpus = nr_cpus, .order = 9,
+				     .array_entries = entries };
 	unsigned long nr_pages = (nr_cpus + 1) * pages_apart + 512, i;
 	struct fpt_mem mem, range;
 	struct fpt t;
@@ -784,7 +798,7 @@ static void test_private_lines(void **state)
 		for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
 			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i]), 0);
 	assert_int_equal(shared_lines(&fpt_array_ops, 256, 4, 2), 0);
-	/* The same pages, of one block: the bitmap's line goes from CPU to CPU. The lock's always does. */
+	/* Pages of one block: the bitmap's line goes from CPU to CPU. A lock's always does. */
 	assert_true(shared_lines(&fpt_xbitmap_ops, 2, 4, 0) > 0);
 	assert_true(shared_lines(&fpt_lockmap_ops, 2, 512, 0) > 0);
 }
@@ -829,8 +843,8 @@ static void self_check(void *arg)
 
 static enum explore_failure self(unsigned int test, int bound, unsigned long *runs)
 {
-	struct explore e = { .name = "self", .nr_threads = 2, .setup = self_setup, .thread = self_thread,
-			     .check = self_check, .bound = bound, .quiet = true };
+	struct explore e = { .name = "self", .nr_threads = 2, .bound = bound, .quiet = true,
+			     .setup = self_setup, .thread = self_thread, .check = self_check };
 
 	self_test = test;
 	explore(&e);
@@ -860,10 +874,9 @@ static void test_self(void **state)
 	assert_int_equal(self(4, 2, &runs), EXPLORE_STUCK);
 }
 
-
 /*
- * Random programs of three threads: exhaustive runs end in the same states as all runs do, with fewer
- * of them.
+ * Random programs of three threads: exhaustive runs end in the same states as all runs do, with
+ * fewer of them.
  */
 static unsigned int program, nr_ends;
 static unsigned long ends[2048], local[3];
@@ -953,6 +966,7 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs, total_cut);
+	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
+		      total_cut);
 	return failed;
 }

@@ -2,13 +2,13 @@
 /*
  * test_threads.c - every tracker under real threads, real memory and a host that really discards
  *
- * Workers take pages of a small pool, sign them, verify and give them back; two reporters run passes
- * whose host drops the pages' contents. A page that was discarded while somebody held it has lost its
- * signature. When all have stopped, everything that is free has to be found. A second range is added in
- * the middle of it.
+ * Workers take pages of a small pool, sign them, verify and give them back; two reporters run
+ * passes whose host drops the pages' contents. A page that was discarded while somebody held it has
+ * lost its signature. When all have stopped, everything that is free has to be found. A second
+ * range is added in the middle of it.
  *
- * Hooks must neither allocate nor enter the kernel: here allocation in a hook aborts, and hooks are run in a
- * process that the kernel kills at its first system call.
+ * Hooks must neither allocate nor enter the kernel: here allocation in a hook aborts, and hooks are
+ * run in a process that the kernel kills at its first system call.
  *
  * FPT_TEST_SECONDS is how long each tracker is run.
  */
@@ -212,7 +212,8 @@ static void verify(unsigned int page, unsigned int order)
 	unsigned int i;
 
 	for (i = page; i < page + (1u << order); i++)
-		if (signature(i)->page != ~(uint64_t)i || signature(i)->generation != g.generation[i])
+		if (signature(i)->page != ~(uint64_t)i ||
+		    signature(i)->generation != g.generation[i])
 			atomic_fetch_add(&g.lost, 1);
 }
 
@@ -281,7 +282,8 @@ static void discard(const struct fpt_batch *b)
 		for (j = page; j < page + b->range[i].nr; j++)
 			signature(j)->page = 0;
 		atomic_fetch_add(&g.discarded, 1);
-		if (madvise(g.memory + page * g.page_size, b->range[i].nr * g.page_size, MADV_DONTNEED))
+		if (madvise(g.memory + page * g.page_size, b->range[i].nr * g.page_size,
+			    MADV_DONTNEED))
 			abort();
 	}
 }
@@ -443,7 +445,8 @@ static void test_run(void **state)
 	for (i = 0; i < WORKERS; i++)
 		assert_int_equal(pthread_create(&worker[i], NULL, work, (void *)(uintptr_t)i), 0);
 	for (i = 0; i < REPORTERS; i++)
-		assert_int_equal(pthread_create(&reporter[i], NULL, report, (void *)(uintptr_t)i), 0);
+		assert_int_equal(pthread_create(&reporter[i], NULL, report, (void *)(uintptr_t)i),
+				 0);
 	sleep_for(seconds / 2);
 	m = (struct fpt_mem){ range_memory + size / 2, size / 2, true };
 	add_half(&m, true);
@@ -457,7 +460,8 @@ static void test_run(void **state)
 	assert_int_equal(g.doubly_claimed, 0);
 	assert_true(g.allocated > 1000 && g.discarded > 0 && g.refused > 0);
 	/* All is free now: two passes find what has not been reported. */
-	assert_int_equal(fpt_reporter_init(&rep, &g.t, &owner, &ok, FPT_BATCH_MAX, 2 * PAGES), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&rep, &g.t, &owner, &ok, FPT_BATCH_MAX, 2 * PAGES),
+			 FPT_OK);
 	pass(&rep, &ok, NULL);
 	pass(&rep, &ok, NULL);
 	fpt_get_stats(&g.t, &s);
@@ -473,13 +477,16 @@ static void test_run(void **state)
 	assert_int_equal(s.count[FPT_STAT_FREED], g.freed);
 	assert_int_equal(s.count[FPT_STAT_ALLOCATED], g.allocated);
 	assert_int_equal(s.count[FPT_STAT_OUTSIDE], 0);
-	assert_int_equal(s.count[FPT_STAT_CLAIMED], s.count[FPT_STAT_BUSY] + s.count[FPT_STAT_USED] +
-			 s.count[FPT_STAT_REPORTED] + s.count[FPT_STAT_FAILED]);
+	assert_int_equal(s.count[FPT_STAT_CLAIMED],
+			 s.count[FPT_STAT_BUSY] + s.count[FPT_STAT_USED] +
+				 s.count[FPT_STAT_REPORTED] + s.count[FPT_STAT_FAILED]);
 	assert_true(s.memory_used <= s.memory_donated);
 	if (getenv("FPT_TEST_VERBOSE"))
-		print_message("%lu events, %lu discards, reported %lu, busy %lu, used %lu, dropped %lu, slow %lu\n",
-			      (unsigned long)g.freed + g.allocated, (unsigned long)g.discarded, s.count[FPT_STAT_REPORTED],
-			      s.count[FPT_STAT_BUSY], s.count[FPT_STAT_USED], s.count[FPT_STAT_DROPPED],
+		print_message("%lu events, %lu discards, %lu reported, %lu busy, %lu used, "
+			      "%lu dropped, %lu slow\n",
+			      (unsigned long)g.freed + g.allocated, (unsigned long)g.discarded,
+			      s.count[FPT_STAT_REPORTED], s.count[FPT_STAT_BUSY],
+			      s.count[FPT_STAT_USED], s.count[FPT_STAT_DROPPED],
 			      s.count[FPT_STAT_SLOW]);
 	fpt_destroy(&g.t);
 	munmap(range_memory, size);
@@ -571,8 +578,10 @@ int main(int argc, char **argv)
 		{ "lockmap", &fpt_lockmap_ops, 0, true },
 	};
 	static char name[1 + 2 * sizeof(runs) / sizeof(runs[0])][40];
-	struct CMUnitTest tests[1 + sizeof(name) / sizeof(name[0])] = { cmocka_unit_test(test_traps) };
-	size_t i, n = 1;
+	struct CMUnitTest tests[1 + sizeof(name) / sizeof(name[0])];
+	size_t i, n = 0;
+
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_traps);
 
 	for (i = 0; i < sizeof(runs) / sizeof(runs[0]); i++) {
 		void *run = (void *)(uintptr_t)&runs[i];

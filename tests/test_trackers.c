@@ -6,9 +6,9 @@
  * the host. Random steps go to the tracker and to the model; after every step the two are compared.
  * The same steps, written out, are the tests of single promises below.
  *
- * Compiled several times: with other sizes of chunks, for each way of naming the CPU, and with the tracker
- * chosen at compile time (FPT_TRACKER). Where the backend is the model, the accesses of each hook are
- * counted against a bound.
+ * Compiled several times: with other sizes of chunks, for each way of naming the CPU, and with the
+ * tracker chosen at compile time (FPT_TRACKER). Where the backend is the model, the accesses of
+ * each hook are counted against a bound.
  *
  * FPT_TEST_SEEDS and FPT_TEST_STEPS make random runs longer; FPT_TEST_SEED repeats one that failed.
  */
@@ -51,8 +51,8 @@ __thread unsigned int fpt_virtual_cpu;
 #ifdef FPT_TRACKER
 static const struct fpt_ops *const trackers[] = { &FPT_PASTE(fpt_, FPT_TRACKER, _ops) };
 #else
-static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_array_ops, &fpt_lockmap_ops,
-						  &fpt_none_ops };
+static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_array_ops,
+						  &fpt_lockmap_ops, &fpt_none_ops };
 #endif
 
 enum state { HELD, FREE, ISOLATED };
@@ -142,8 +142,8 @@ static struct world {
 #define CHECK(x, ...) \
 	do { \
 		if (!(x)) { \
-			print_error("%s, order %u, FPT_TEST_SEED=%lu, step %lu: ", w.ops->name, w.order, \
-				    w.seed, w.step); \
+			print_error("%s, order %u, FPT_TEST_SEED=%lu, step %lu: ", w.ops->name, \
+				    w.order, w.seed, w.step); \
 			print_error(__VA_ARGS__); \
 			print_error("\n"); \
 			fail(); \
@@ -222,7 +222,7 @@ static void world_begin(const struct fpt_ops *ops, unsigned int order, unsigned 
 	}
 }
 
-/* Ranges are only noted here: they are added in this order, pages are laid out in the order of pfns. */
+/* Ranges are only noted here: they are added in this order; pages are in the order of pfns. */
 static void world_range(fpt_pfn_t pfn, fpt_pfn_t nr)
 {
 	struct range *r = &w.range[w.nr_ranges++];
@@ -259,7 +259,8 @@ static void lay_out(unsigned int i)
 		w.cell[w.nr_cells++] = (struct cell){
 			.pfn = r->pfn + p, .range = (int)i,
 			.block = r->first_block + (unsigned int)((r->pfn + p - base) >> w.order),
-			.chunk = r->first_chunk + (unsigned int)((r->pfn + p - base) / w.chunk_pages) };
+			.chunk = r->first_chunk +
+				 (unsigned int)((r->pfn + p - base) / w.chunk_pages) };
 }
 
 /* Pages next to a range that are in none. */
@@ -299,7 +300,8 @@ static void add_range(unsigned int i, enum pool pool, unsigned int nr_chunks)
 	if (pool == EXACT)
 		CHECK(r->pool_nr == r->nr_chunks, "%lu chunks, not exact", r->pool_nr);
 	else
-		CHECK(r->pool_nr >= nr_chunks || r->pool_nr == r->nr_chunks, "%lu chunks", r->pool_nr);
+		CHECK(r->pool_nr >= nr_chunks || r->pool_nr == r->nr_chunks, "%lu chunks",
+		      r->pool_nr);
 }
 
 static void world_ready(enum pool pool, unsigned int nr_chunks)
@@ -412,22 +414,25 @@ static void model_back(unsigned int cell, unsigned int nr, bool set)
 			w.block[c->block].owed = false;
 	}
 	for (i = cell; set && i < cell + nr; i++)
-		if (w.cell[i].range >= 0 && (i + 1 == cell + nr || w.cell[i].block != w.cell[i + 1].block) &&
+		if (w.cell[i].range >= 0 &&
+		    (i + 1 == cell + nr || w.cell[i].block != w.cell[i + 1].block) &&
 		    is_full(&w.block[w.cell[i].block]))
 			w.block[w.cell[i].block].owed = true;
 	w.count[FPT_STAT_SLOW] += coarse;
 }
 
-/* The array: a run that continues the last one on its CPU makes it longer, else it takes an entry. */
+/* The array: a run that continues its CPU's last one makes it longer, else it takes an entry. */
 static void model_array_free(unsigned int cell, unsigned int nr, unsigned int cpu)
 {
 	struct front *f = &w.front[cpu];
 	unsigned int *n = &f->nr[f->fills], i;
 	struct run *last = *n ? &f->run[f->fills][*n - 1] : NULL;
 
-	if (last && last->cell + last->nr == cell && w.cell[last->cell].range == w.cell[cell].range) {
+	if (last && last->cell + last->nr == cell &&
+	    w.cell[last->cell].range == w.cell[cell].range) {
 		last->nr += nr;
-	} else if (last && cell + nr == last->cell && w.cell[last->cell].range == w.cell[cell].range) {
+	} else if (last && cell + nr == last->cell &&
+		   w.cell[last->cell].range == w.cell[cell].range) {
 		last->cell = cell;
 		last->nr += nr;
 	} else if (*n < w.entries) {
@@ -501,7 +506,8 @@ static void count_access(const struct fpt_model_access *access)
 static unsigned long most_accesses(unsigned int order, bool edge)
 {
 	unsigned long pages = 1ul << order, levels = 1, i, pool_words = 0;
-	unsigned long words, blocks, look_up = 1, chunk, piece, block, counters = 5, back, attempts = 0;
+	unsigned long words, blocks, look_up = 1, chunk, piece, block, counters = 5, back;
+	unsigned long attempts = 0;
 
 	for (i = 0; i < w.nr_ranges; i++) {
 		const struct fpt_xbitmap_range *r = &w.t.back.range[i];
@@ -537,7 +543,8 @@ static void hook_begins(void)
 
 static void hook_ends(unsigned int cell, unsigned int order)
 {
-	bool edge = w.cell[cell].range < 0 || w.cell[cell + (1u << order) - 1].range != w.cell[cell].range;
+	bool edge = w.cell[cell].range < 0 ||
+		    w.cell[cell + (1u << order) - 1].range != w.cell[cell].range;
 
 	fpt_model_hook = NULL;
 	CHECK(is("none") ? !w.accesses : w.accesses && w.accesses <= most_accesses(order, edge),
@@ -565,7 +572,8 @@ static void event(unsigned int cell, unsigned int order, unsigned int cpu)
 	if (set)
 		fpt_free(&w.t, w.cell[cell].pfn, order);
 	else
-		CHECK(fpt_alloc(&w.t, w.cell[cell].pfn, order) == FPT_OK, "alloc does not answer FPT_OK");
+		CHECK(fpt_alloc(&w.t, w.cell[cell].pfn, order) == FPT_OK,
+		      "alloc does not answer FPT_OK");
 	hook_ends(cell, order);
 	if (set)
 		model_free(cell, 1u << order, cpu);
@@ -633,7 +641,8 @@ static struct block *claimed(struct fpt_range claim, int reporter)
 		struct reporter *rep = &w.reporter[reporter];
 
 		CHECK(!b->offered[reporter], "block %u twice in one pass", i);
-		CHECK((long)i > rep->last_offered, "block %u comes after %ld", i, rep->last_offered);
+		CHECK((long)i > rep->last_offered, "block %u comes after %ld", i,
+		      rep->last_offered);
 		rep->last_offered = (long)i;
 		b->offered[reporter] = true;
 	}
@@ -807,7 +816,8 @@ static unsigned int pass_next(struct reporter *rep)
 	if (nr < rep->r.batch && rep->r.max_in_flight - rep->r.in_flight >= w.block_pages) {
 		rep->over = true;
 		for (b = 0; b < w.nr_blocks; b++)
-			CHECK(!w.block[b].wanted[rep->id], "the pass is over and missed block %u", b);
+			CHECK(!w.block[b].wanted[rep->id], "the pass is over and missed block %u",
+			      b);
 	}
 	return nr;
 }
@@ -857,22 +867,24 @@ static void raw_claims(void)
 static void check_back(unsigned int cell, bool all)
 {
 	unsigned int first = all || cell < 16 ? 0 : cell - 16, i;
-	unsigned int end = all || cell + (4u << w.order) > w.nr_cells ? w.nr_cells : cell + (4u << w.order);
+	unsigned int end = cell + (4u << w.order);
 
+	if (all || end > w.nr_cells)
+		end = w.nr_cells;
 	for (i = first; i < end; i++) {
 		const struct cell *c = &w.cell[i];
 		bool bit = fpt_xbitmap_test(&w.t.back, c->pfn);
 		bool coarse = fpt_xbitmap_is_coarse(&w.t.back, c->pfn);
 
-		CHECK(coarse == (c->range >= 0 && w.chunk[c->chunk] == COARSE), "page %lu: coarse is %d",
-		      c->pfn, coarse);
+		CHECK(coarse == (c->range >= 0 && w.chunk[c->chunk] == COARSE),
+		      "page %lu: coarse is %d", c->pfn, coarse);
 		if (coarse)
 			continue;
 		CHECK(bit == c->bit, "page %lu: its bit is %d", c->pfn, bit);
 		/* Exact, where each event is seen. */
 		if (c->range >= 0 && (is("xbitmap") || is("lockmap")))
-			CHECK(bit == (c->state != HELD), "page %lu: its bit is %d, its state %d", c->pfn, bit,
-			      c->state);
+			CHECK(bit == (c->state != HELD), "page %lu: its bit is %d, its state %d",
+			      c->pfn, bit, c->state);
 	}
 	for (i = 0; i < w.nr_blocks; i++) {
 		const struct block *b = &w.block[i];
@@ -880,11 +892,12 @@ static void check_back(unsigned int cell, bool all)
 		unsigned long n = i - w.range[b->range].first_block;
 
 		if (b->owed)
-			CHECK(fpt_xbitmap_test_block(r->hinted[0], n), "block %u is owed, not hinted", i);
-		CHECK(fpt_xbitmap_test_block(r->reported, n) == b->reported, "block %u: its mark is not %d",
-		      i, b->reported);
-		CHECK(fpt_xbitmap_test_block(r->claimed, n) == b->claimed, "block %u: claimed is not %d", i,
-		      b->claimed);
+			CHECK(fpt_xbitmap_test_block(r->hinted[0], n),
+			      "block %u is owed, not hinted", i);
+		CHECK(fpt_xbitmap_test_block(r->reported, n) == b->reported,
+		      "block %u: its mark is not %d", i, b->reported);
+		CHECK(fpt_xbitmap_test_block(r->claimed, n) == b->claimed,
+		      "block %u: claimed is not %d", i, b->claimed);
 	}
 }
 
@@ -896,7 +909,8 @@ static void check_summaries(void)
 	for (i = 0; i < w.nr_ranges; i++) {
 		struct fpt_xbitmap_range *r = &w.t.back.range[i];
 
-		for (l = 0, bits = r->nr_blocks; l + 1 < r->nr_levels; l++, bits = fpt_xbitmap_words(bits))
+		for (l = 0, bits = r->nr_blocks; l + 1 < r->nr_levels;
+		     l++, bits = fpt_xbitmap_words(bits))
 			for (n = 0; n < fpt_xbitmap_words(bits); n++)
 				CHECK(!fpt_load(&r->hinted[l][n], relaxed) ||
 				      fpt_xbitmap_test_block(r->hinted[l + 1], n),
@@ -906,29 +920,31 @@ static void check_summaries(void)
 
 static void check_stats(void)
 {
-	static const char *const name[FPT_NR_STATS] = { "freed", "allocated", "outside", "dropped", "slow",
-		"claimed", "busy", "used", "reported", "failed", "refaulted" };
+	static const char *const name[FPT_NR_STATS] = {
+		"freed", "allocated", "outside", "dropped", "slow", "claimed",
+		"busy", "used", "reported", "failed", "refaulted" };
 	size_t unused = 0;
 	struct fpt_stats stats;
 	unsigned int i, j;
 
 	fpt_get_stats(&w.t, &stats);
 	for (i = 0; i < FPT_NR_STATS; i++)
-		CHECK(stats.count[i] == w.count[i], "%s: %lu, expected %lu", name[i], stats.count[i],
-		      w.count[i]);
+		CHECK(stats.count[i] == w.count[i], "%s: %lu, expected %lu", name[i],
+		      stats.count[i], w.count[i]);
 	for (i = 0; i < w.nr_ranges; i++)
 		unused += (w.range[i].pool_nr - w.range[i].taken) *
 			  fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back));
 	CHECK(stats.memory_used <= stats.memory_donated, "more memory used than donated");
-	CHECK(stats.memory_used == stats.memory_donated - unused, "%zu of %zu bytes used, %zu unused",
-	      stats.memory_used, stats.memory_donated, unused);
+	CHECK(stats.memory_used == stats.memory_donated - unused,
+	      "%zu of %zu bytes used, %zu unused", stats.memory_used, stats.memory_donated, unused);
 	for (i = 0; i < NR_REPORTERS; i++) {
 		const struct reporter *rep = &w.reporter[i];
 		unsigned long out = 0;
 
 		for (j = 0; j < MAX_BATCHES; j++)
 			out += rep->batch[j].nr * w.block_pages;
-		CHECK(rep->r.in_flight == out, "%lu pages in flight, not %lu", rep->r.in_flight, out);
+		CHECK(rep->r.in_flight == out, "%lu pages in flight, not %lu", rep->r.in_flight,
+		      out);
 		CHECK(out <= rep->r.max_in_flight, "%lu pages in flight, more than allowed", out);
 	}
 }
@@ -981,7 +997,8 @@ static void quiesce(void)
 
 		for (j = 0; b->inside && j < w.block_pages; j++)
 			lost |= w.cell[b->first + j].lost;
-		CHECK(!is_free_block(b) || !b->needed || lost, "block %u is free and was not reported", i);
+		CHECK(!is_free_block(b) || !b->needed || lost,
+		      "block %u is free and was not reported", i);
 		CHECK(!b->owed, "block %u is still owed", i);
 	}
 	/* What is reported is not reported again, and what is used is not asked for again. */
@@ -1029,8 +1046,9 @@ static void start_reporters(unsigned int batch, unsigned long max_in_flight)
 	unsigned int i;
 
 	for (i = 0; i < NR_REPORTERS; i++)
-		assert_int_equal(fpt_reporter_init(&w.reporter[i].r, &w.t, &owner, &w.reporter[i], batch,
-						   max_in_flight), FPT_OK);
+		assert_int_equal(fpt_reporter_init(&w.reporter[i].r, &w.t, &owner, &w.reporter[i],
+						   batch, max_in_flight),
+				 FPT_OK);
 }
 
 /* Ranges of every kind, for blocks of 2^order pages. */
@@ -1051,7 +1069,8 @@ static void random_ranges(void)
 		}
 		/* fall through */
 	default:	/* several, unaligned, with holes or none, not in the order of pages */
-		at = chance(2) ? chance(1000) * block : (~0ul >> w.order << w.order) - 64 * block - (1ul << 14);
+		at = chance(2) ? chance(1000) * block
+			       : (~0ul >> w.order << w.order) - 64 * block - (1ul << 14);
 		for (i = 0; i < nr; i++) {
 			pfn = at + chance((unsigned int)block);
 			pages = 1 + chance(3 * (unsigned int)block + 80);
@@ -1081,7 +1100,8 @@ static unsigned long from_env(const char *name, unsigned long otherwise)
 /* Over all runs: so that a promise is not kept because nothing happened. */
 static unsigned long happened[FPT_NR_STATS];
 
-static void lockstep(const struct fpt_ops *ops, unsigned int order, unsigned long seed, unsigned long steps)
+static void lockstep(const struct fpt_ops *ops, unsigned int order, unsigned long seed,
+		     unsigned long steps)
 {
 	static const unsigned int entries[] = { 1, 2, 3, 7, 1000 };
 	unsigned int nr_cpus, pool;
@@ -1098,7 +1118,8 @@ static void lockstep(const struct fpt_ops *ops, unsigned int order, unsigned lon
 	random_ranges();
 	pool = chance(3);
 	world_ready((enum pool)pool, pool == PARTIAL ? chance(4) : 0);
-	start_reporters(chance(3) ? 1 + chance(4) : FPT_BATCH_MAX, (1 + chance(6)) * (1ul << order) + chance(2));
+	start_reporters(chance(3) ? 1 + chance(4) : FPT_BATCH_MAX,
+			(1 + chance(6)) * (1ul << order) + chance(2));
 	w.filling = 5;
 	small = w.nr_cells <= 512;
 	for (w.step = 1; w.step <= steps; w.step++) {
@@ -1117,7 +1138,8 @@ static const unsigned int orders[] = { 0, 1, 3, 5, 6, 7, 9, 12 };
 
 static void test_lockstep(void **state)
 {
-	unsigned long seeds = from_env("FPT_TEST_SEEDS", 6), steps = from_env("FPT_TEST_STEPS", 1200);
+	unsigned long seeds = from_env("FPT_TEST_SEEDS", 6);
+	unsigned long steps = from_env("FPT_TEST_STEPS", 1200);
 	unsigned long first = from_env("FPT_TEST_SEED", 0), seed;
 	size_t i;
 
@@ -1136,7 +1158,7 @@ static void test_lockstep(void **state)
  * The promises, one by one.
  */
 
-/* Donations that are too small by any number of bytes are refused, and nothing is written beyond them. */
+/* Donations that are too small, by however little, are refused; none is written beyond. */
 static void test_init(void **state)
 {
 	const struct fpt_ops *ops = *state;
@@ -1180,15 +1202,18 @@ static void test_init_errors(void **state)
 	const struct fpt_ops *ops = *state;
 
 	assert_int_equal(init_error((struct fpt_config){ ops, 1, FPT_MAX_ORDER, 0 }), FPT_OK);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, FPT_MAX_ORDER + 1, 0 }), FPT_EINVAL);
+	assert_int_equal(init_error((struct fpt_config){ ops, 1, FPT_MAX_ORDER + 1, 0 }),
+			 FPT_EINVAL);
 	assert_int_equal(init_error((struct fpt_config){ ops, 0, 9, 0 }), FPT_EINVAL);
 	assert_int_equal(init_error((struct fpt_config){ NULL, 1, 9, 0 }), FPT_EINVAL);
 	if (strcmp(ops->name, "array"))
 		return;
 	/* Sizes that would wrap around. */
 	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, ~0ul / 16 + 2 }), FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES + 1 }), FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES }), FPT_ENOMEM);
+	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES + 1 }),
+			 FPT_EINVAL);
+	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES }),
+			 FPT_ENOMEM);
 }
 
 static void begin(const struct fpt_ops *ops, unsigned int order)
@@ -1324,7 +1349,8 @@ static void test_reporter_errors(void **state)
 
 	begin(*state, 4);
 	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, 0, 100), FPT_EINVAL);
-	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, FPT_BATCH_MAX + 1, 100), FPT_EINVAL);
+	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, FPT_BATCH_MAX + 1, 100),
+			 FPT_EINVAL);
 	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, 1, 15), FPT_EINVAL);
 	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, 1, 0), FPT_EINVAL);
 	assert_int_equal(fpt_reporter_init(&r, &w.t, &owner, NULL, FPT_BATCH_MAX, 16), FPT_OK);
@@ -1514,7 +1540,7 @@ static void test_in_flight(void **state)
 	world_end();
 }
 
-/* Ranges that begin and end within a block, next to each other, at the first and at the last page. */
+/* Ranges that begin and end within a block, next to each other, at the first and the last page. */
 static void test_edges(void **state)
 {
 	fpt_pfn_t last = ~0ul;
@@ -1631,7 +1657,7 @@ static void test_large_orders(void **state)
 	free(range_memory);
 }
 
-/* Chunks for some of the range: those that come first; the others are coarse for good, and nothing is lost. */
+/* Chunks for some of the range only: the rest is coarse for good, and nothing is lost. */
 static void test_coarse(void **state)
 {
 	unsigned int chunk, i;
@@ -1653,7 +1679,7 @@ static void test_coarse(void **state)
 	assert_true(fpt_xbitmap_is_coarse(&w.t.back, 0));
 	assert_false(fpt_xbitmap_is_coarse(&w.t.back, chunk));
 	assert_true(w.count[FPT_STAT_SLOW] > 0);
-	/* The block of page 0 is asked for, since its pages are not known; it is used, and not asked again. */
+	/* The block of page 0 is asked for, its pages being unknown; used: not asked again. */
 	reported();
 	assert_int_equal(w.count[FPT_STAT_USED], 8);
 	reported();
@@ -1734,7 +1760,8 @@ static void test_array_ranges(void **state)
 static void test_array_long_runs(void **state)
 {
 	static char memory[4096];
-	struct fpt_config config = { .ops = &fpt_array_ops, .nr_cpus = 1, .order = 9, .array_entries = 4 };
+	struct fpt_config config = { .ops = &fpt_array_ops, .nr_cpus = 1, .order = 9,
+				     .array_entries = 4 };
 	struct fpt_mem m = { memory, sizeof(memory), false }, range;
 	void *range_memory;
 	struct fpt_stats s;
@@ -1749,13 +1776,14 @@ static void test_array_long_runs(void **state)
 	range_memory = malloc(size);
 	range = (struct fpt_mem){ range_memory, size, false };
 	assert_int_equal(fpt_add_range(&t, 0, 4ul << 20, &range), FPT_OK);
-	/* Three times 2^20 pages: at most 2^20 - 1 to an entry, so four entries. Then there is no room. */
+	/* Three times 2^20 pages, at most 2^20 - 1 to an entry: no room is left. */
 	for (i = 0; i < 6; i++)
 		fpt_free(&t, i << 19, 19);
 	fpt_free(&t, 7ul << 19, 3);
 	fpt_get_stats(&t, &s);
 	assert_int_equal(s.count[FPT_STAT_FREED], (6ul << 19) + 8);
-	assert_true(s.count[FPT_STAT_DROPPED] == 8 || s.count[FPT_STAT_DROPPED] == (1ul << 19) + 8 ||
+	assert_true(s.count[FPT_STAT_DROPPED] == 8 ||
+		    s.count[FPT_STAT_DROPPED] == (1ul << 19) + 8 ||
 		    s.count[FPT_STAT_DROPPED] == (2ul << 19) + 8);
 	t.ops->drain(&t);
 	for (i = 0; i < (6ul << 19) - s.count[FPT_STAT_DROPPED] + 8; i++)
@@ -1798,9 +1826,10 @@ int main(int argc, char **argv)
 		{ "coarse", test_coarse },
 	};
 	static char name[COUNT(trackers) * COUNT(each) + 8][40];
-	struct CMUnitTest tests[COUNT(trackers) * COUNT(each) + 8] = { cmocka_unit_test(test_mem_take) };
-	size_t n = 1, i, j;
+	struct CMUnitTest tests[COUNT(trackers) * COUNT(each) + 8];
+	size_t n = 0, i, j;
 
+	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_mem_take);
 #ifndef FPT_TRACKER
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_array_full);
 	tests[n++] = (struct CMUnitTest)cmocka_unit_test(test_array_ranges);
@@ -1812,7 +1841,8 @@ int main(int argc, char **argv)
 			/* It reports nothing. */
 			if (!strcmp(trackers[i]->name, "none") && j > 4)
 				continue;
-			snprintf(name[n], sizeof(name[n]), "%s: %s", trackers[i]->name, each[j].name);
+			snprintf(name[n], sizeof(name[n]), "%s: %s", trackers[i]->name,
+				 each[j].name);
 			tests[n] = (struct CMUnitTest){ name[n], each[j].test, NULL, NULL,
 							(void *)(uintptr_t)trackers[i] };
 			n++;

@@ -2,35 +2,36 @@
 #
 # trackers.cmake - the trackers against their model, under every schedule, and under real threads
 #
-# One source makes several tests: with other sizes of chunks, with each backend, with the tracker chosen at
-# compile time. `cmake --build ... --target mutants` plants mistakes that these tests must find (2 minutes).
+# One source makes several tests: with other sizes of chunks, with each backend, with the tracker
+# chosen at compile time. The target `mutants` plants mistakes that these tests must find (2 minutes).
 
 function(fpt_tracker_test name source)
 	string(REPLACE / - target test_${name})
 	add_executable(${target} ${source})
 	target_compile_definitions(${target} PRIVATE ${ARGN})
-	# The headers' own assertions are part of the test. Exploring without optimization takes minutes.
+	# The headers' own assertions are part of the test. Exploring wants optimization.
 	target_compile_options(${target} PRIVATE -UNDEBUG $<$<CONFIG:Debug>:-O1>)
 	target_link_libraries(${target} PRIVATE fpt fpt-options PkgConfig::CMOCKA Threads::Threads)
 	add_test(NAME ${name} COMMAND ${target})
 	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600)
 endfunction()
 
-foreach(bytes 8 64 4096)
-	fpt_tracker_test(trackers/virtual/${bytes} test_trackers.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=${bytes})
-	fpt_tracker_test(trackers/model/${bytes} test_trackers.c FPT_MODEL FPT_XBITMAP_CHUNK_BYTES=${bytes})
-endforeach()
-fpt_tracker_test(trackers/user test_trackers.c FPT_XBITMAP_CHUNK_BYTES=64)
-foreach(tracker xbitmap array)
-	fpt_tracker_test(trackers/static/${tracker} test_trackers.c
-		FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=64 FPT_TRACKER=${tracker})
-endforeach()
-
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 
-# One thread of the operating system, that jumps between stacks: nothing for ThreadSanitizer.
+# The others have one thread of the operating system: nothing for ThreadSanitizer.
 if(NOT FPT_SANITIZE MATCHES thread)
+	foreach(bytes 8 64 4096)
+		foreach(backend FPT_VIRTUAL_CPUS FPT_MODEL)
+			fpt_tracker_test(trackers/${backend}/${bytes} test_trackers.c
+				${backend} FPT_XBITMAP_CHUNK_BYTES=${bytes})
+		endforeach()
+	endforeach()
+	fpt_tracker_test(trackers/user test_trackers.c FPT_XBITMAP_CHUNK_BYTES=64)
+	foreach(tracker xbitmap array)
+		fpt_tracker_test(trackers/static/${tracker} test_trackers.c
+			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=64 FPT_TRACKER=${tracker})
+	endforeach()
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
 	if(FPT_SANITIZE)
 		set_tests_properties(explore PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
@@ -39,11 +40,10 @@ endif()
 
 find_program(FPT_OBJDUMP objdump)
 if(FPT_OBJDUMP)
-	add_test(NAME dispatch
-		COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dispatch.sh ${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/include)
+	add_test(NAME dispatch COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/dispatch.sh
+		${CMAKE_C_COMPILER} ${PROJECT_SOURCE_DIR}/include)
 	set_tests_properties(dispatch PROPERTIES LABELS trackers)
 endif()
 
-add_custom_target(mutants
-	COMMAND ${CMAKE_COMMAND} -E env CC=${CMAKE_C_COMPILER} ${CMAKE_CURRENT_SOURCE_DIR}/mutants/run.sh
-	USES_TERMINAL)
+add_custom_target(mutants USES_TERMINAL COMMAND ${CMAKE_COMMAND} -E env CC=${CMAKE_C_COMPILER}
+	${CMAKE_CURRENT_SOURCE_DIR}/mutants/run.sh)

@@ -3,15 +3,15 @@
 #
 # run.sh [-j JOBS] [NAME...] - plant the mistakes of mutants.txt, one at a time; each must be found
 #
-# For each mutant the headers are copied, changed, and one test is compiled against them and must fail. The same
-# tests, compiled against the headers as they are, must pass. An entry of mutants.txt is
+# For each mutant the headers are copied, changed, and one test is compiled against them and must
+# fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: which of its tests		explore, lockstep or model (below); a pattern of cmocka's
+#	TEST: PATTERN		explore, lockstep or model (below); which of its tests
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
-#	other text				and more of "in", if one place is not enough
+#	other text		and more of "in", if one place is not enough
 #
 # CC is the compiler. Exit status 0: all were found.
 set -u
@@ -28,7 +28,8 @@ export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 # build TEST HEADERS PROGRAM
 build()
 {
-	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" -I"$2" -I"$tests" "$tests/${source[$1]}" -o "$3" -lcmocka
+	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" -I"$2" -I"$tests" \
+		"$tests/${source[$1]}" -o "$3" -lcmocka
 }
 
 # replace FILE OLD NEW: 1 when OLD is not there exactly once
@@ -51,8 +52,10 @@ mutant()
 	plant()
 	{
 		[ -z "$header" ] && return
-		replace "$dir/include/fpt/$header" "${old%$'\n'}" "${new%$'\n'}" ||
-			{ echo "BROKEN     $name: $header does not have this exactly once:"; echo "$old"; exit 1; }
+		replace "$dir/include/fpt/$header" "${old%$'\n'}" "${new%$'\n'}" && return
+		echo "BROKEN     $name: $header does not have this exactly once:"
+		echo "$old"
+		exit 1
 	}
 	while IFS= read -r line; do
 		case $line in
@@ -84,7 +87,7 @@ mutant()
 		echo "NOT FOUND  $name: $test, $pattern"
 		return 1
 	fi
-	line=$(grep -a -m1 -e ' step [0-9]*: ' -e ' (run [0-9]*)' -e 'LINE' -e 'Assertion' "$dir/log")
+	line=$(grep -a -m1 -e ' step [0-9]*: ' -e '(run [0-9]*)' -e LINE -e Assertion "$dir/log")
 	echo "found      $name: ${line:-exit status $status}" | sed 's|: /[^ ]*/| |'
 	rm -rf "$dir"
 }
@@ -95,8 +98,13 @@ names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
 for test in explore lockstep model; do
-	(build $test "$here/../../include" "$work/$test" &&
-		"$work/$test" >"$work/$test.log" 2>&1 || { echo "$test fails without any mutant"; cat "$work/$test.log"; exit 1; }) &
+	(
+		build $test "$here/../../include" "$work/$test" &&
+			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
+		echo "$test fails without any mutant"
+		cat "$work/$test.log"
+		exit 1
+	) &
 	pids+=($!)
 done
 for pid in "${pids[@]}"; do
