@@ -348,7 +348,7 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 	}
 	*(take ? &m->allocated : &m->freed) += nr;
 	/* The array does not look at where an allocated page is. */
-	if (!take || m->config.ops->retracts)
+	if (!take || m->config.ops != &fpt_array_ops)
 		m->outside += outside;
 }
 
@@ -781,7 +781,7 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct fpt_ops *const ops[] = {
-		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_lockmap_ops, &fpt_none_ops,
+		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
 	};
 	static struct model m;
 	unsigned int i;

@@ -574,6 +574,7 @@ int main(int argc, char **argv)
 		{ "xbitmap", &fpt_xbitmap_ops, 0, true },
 		{ "xbitmap, coarse", &fpt_xbitmap_ops, 0, false },
 		{ "array", &fpt_array_ops, 0, true },
+		{ "bitmap", &fpt_bitmap_ops, 0, true },
 		{ "array of 4", &fpt_array_ops, 4, true },
 		{ "lockmap", &fpt_lockmap_ops, 0, true },
 	};

@@ -1200,20 +1200,27 @@ static int init_error(struct fpt_config config)
 static void test_init_errors(void **state)
 {
 	const struct fpt_ops *ops = *state;
+	struct fpt_config config = { .ops = ops, .nr_cpus = 1, .order = FPT_MAX_ORDER };
 
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, FPT_MAX_ORDER, 0 }), FPT_OK);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, FPT_MAX_ORDER + 1, 0 }),
-			 FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ ops, 0, 9, 0 }), FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ NULL, 1, 9, 0 }), FPT_EINVAL);
+	assert_int_equal(init_error(config), FPT_OK);
+	config.order = FPT_MAX_ORDER + 1;
+	assert_int_equal(init_error(config), FPT_EINVAL);
+	config.order = 9;
+	config.nr_cpus = 0;
+	assert_int_equal(init_error(config), FPT_EINVAL);
+	config.nr_cpus = 1;
+	config.ops = NULL;
+	assert_int_equal(init_error(config), FPT_EINVAL);
+	config.ops = ops;
 	if (strcmp(ops->name, "array"))
 		return;
 	/* Sizes that would wrap around. */
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, ~0ul / 16 + 2 }), FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES + 1 }),
-			 FPT_EINVAL);
-	assert_int_equal(init_error((struct fpt_config){ ops, 1, 9, FPT_ARRAY_MAX_ENTRIES }),
-			 FPT_ENOMEM);
+	config.array_entries = ~0ul / 16 + 2;
+	assert_int_equal(init_error(config), FPT_EINVAL);
+	config.array_entries = FPT_ARRAY_MAX_ENTRIES + 1;
+	assert_int_equal(init_error(config), FPT_EINVAL);
+	config.array_entries = FPT_ARRAY_MAX_ENTRIES;
+	assert_int_equal(init_error(config), FPT_ENOMEM);
 }
 
 static void begin(const struct fpt_ops *ops, unsigned int order)

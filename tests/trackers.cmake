@@ -8,13 +8,19 @@
 function(fpt_tracker_test name source)
 	string(REPLACE / - target test_${name})
 	add_executable(${target} ${source})
-	target_compile_definitions(${target} PRIVATE ${ARGN})
+	target_compile_definitions(${target} PRIVATE _GNU_SOURCE ${ARGN})
 	# The headers' own assertions are part of the test. Exploring wants optimization.
 	target_compile_options(${target} PRIVATE -UNDEBUG $<$<CONFIG:Debug>:-O1>)
 	target_link_libraries(${target} PRIVATE fpt fpt-options PkgConfig::CMOCKA Threads::Threads)
 	add_test(NAME ${name} COMMAND ${target})
 	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600)
 endfunction()
+
+# The bitmap's own: as it is, and so small that few pages reach its directory's upper levels.
+set(small FPT_XBITMAP_CHUNK_BYTES=8 FPT_BITMAP_LEAF_BYTES=64 FPT_BITMAP_GRAIN_BYTES=8 FPT_BITMAP_ENTRIES=2u)
+fpt_tracker_test(bitmap/virtual test_bitmap.c FPT_VIRTUAL_CPUS)
+fpt_tracker_test(bitmap/small test_bitmap.c FPT_VIRTUAL_CPUS FPT_BITMAP_MAX_LEVELS=9u ${small})
+fpt_tracker_test(bitmap/threads test_bitmap.c ${small})
 
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
@@ -33,6 +39,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=64 FPT_TRACKER=${tracker})
 	endforeach()
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
+	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
 	if(FPT_SANITIZE)
 		set_tests_properties(explore PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()

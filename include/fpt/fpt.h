@@ -26,20 +26,23 @@
  *	fpt_xbitmap_ops	one bitmap, all CPUs	exact; hooks write lines that other CPUs write
  *	fpt_array_ops	per-CPU arrays		fixed size, private lines; drops when full, and does
  *						not see allocations
+ *	fpt_bitmap_ops	per-CPU bitmaps		no limit, private lines; grows by fpt_refill(), and does not
+ *						see an allocation on another CPU than the free's
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_none_ops	nothing			what the calls cost
  *
- * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, xbitmap, lockmap or
- * none before including this header, in every file that calls the hooks of such trackers; the hooks
+ * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap, xbitmap, lockmap
+ * or none before including this header, in every file that calls the hooks of such trackers; the hooks
  * are then direct calls that inline, and config.ops must be that tracker's.
  *
  * Reading order: compat/compat.h (the seam), types.h, xbitmap.h (the back), tracker.h (the contract),
- * array.h, lockmap.h (fronts), report.h (the way to the host).
+ * array.h, bitmap.h, lockmap.h (fronts), report.h (the way to the host).
  */
 #ifndef FPT_H
 #define FPT_H
 
 #include <fpt/array.h>
+#include <fpt/bitmap.h>
 #include <fpt/lockmap.h>
 #include <fpt/report.h>
 #include <fpt/tracker.h>
@@ -119,6 +122,25 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 	return fpt_xbitmap_add_range(&t->back, pfn, nr, m);
 }
 
+/*
+ * Bytes that the tracker would now make use of in fpt_refill(), for all CPUs whose reserve is low. Until it
+ * gets them it works, slower. 0: none, always so for trackers that do not grow. Any context. Wait-free.
+ */
+static inline size_t fpt_wanted(struct fpt *t)
+{
+	return t->ops->wanted ? t->ops->wanted(t) : 0;
+}
+
+/*
+ * Donate memory to CPUs whose reserve is low, as much of m as is wanted: see types.h. Concurrently with
+ * hooks and reporters, but not with another fpt_refill(). The reporter's business, before a pass.
+ * FPT_ENOMEM: m does not hold what any one CPU wants; then it is unchanged.
+ */
+static inline int fpt_refill(struct fpt *t, struct fpt_mem *m)
+{
+	return t->ops->refill ? t->ops->refill(t, m) : FPT_OK;
+}
+
 #define FPT_PASTE_(a, b, c) a##b##c
 #define FPT_PASTE(a, b, c) FPT_PASTE_(a, b, c)
 
@@ -154,6 +176,8 @@ static inline void fpt_get_stats(struct fpt *t, struct fpt_stats *out)
 	fpt_xbitmap_memory(&t->back, &out->memory_donated, &out->memory_used);
 	out->memory_donated += t->front_bytes;
 	out->memory_used += t->front_bytes;
+	if (t->ops->memory)
+		t->ops->memory(t, &out->memory_donated, &out->memory_used);
 }
 
 #endif

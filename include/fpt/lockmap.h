@@ -67,6 +67,9 @@ __extension__ static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)
 	.free = fpt_lockmap_free,
 	.alloc = fpt_lockmap_alloc,
 	.drain = NULL,
+	.wanted = NULL,
+	.refill = NULL,
+	.memory = NULL,
 };
 
 #endif

@@ -34,6 +34,7 @@ struct fpt_config {
 	unsigned int nr_cpus;		/* 1 or more: how many CPUs' fronts and counters there are */
 	unsigned int order;		/* of reporting: pages per block, log2; at most FPT_MAX_ORDER */
 	unsigned long array_entries;	/* array: entries per CPU and generation, 0 is the default */
+	unsigned long bitmap_leaves;	/* bitmap: leaves per CPU that init makes room for, 0 is the default */
 };
 
 struct fpt_ops {
@@ -49,6 +50,11 @@ struct fpt_ops {
 	int (*alloc)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	/* Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks. */
 	void (*drain)(struct fpt *t);
+	/* fpt_wanted(), fpt_refill(). NULL: the front does not grow. */
+	size_t (*wanted)(struct fpt *t);
+	int (*refill)(struct fpt *t, struct fpt_mem *m);
+	/* Correct the bytes donated and in use for what front_bytes does not tell. NULL: it tells all. */
+	void (*memory)(struct fpt *t, size_t *donated, size_t *used);
 };
 
 struct fpt_percpu {
@@ -115,6 +121,9 @@ __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)
 	.free = fpt_xbitmap_free,
 	.alloc = fpt_xbitmap_alloc,
 	.drain = NULL,
+	.wanted = NULL,
+	.refill = NULL,
+	.memory = NULL,
 };
 
 /* The tracker "none": what the calls themselves cost. */
@@ -142,6 +151,9 @@ __extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) =
 	.free = fpt_none_free,
 	.alloc = fpt_none_alloc,
 	.drain = NULL,
+	.wanted = NULL,
+	.refill = NULL,
+	.memory = NULL,
 };
 
 #endif

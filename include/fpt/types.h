@@ -2,8 +2,9 @@
 /*
  * types.h - pages, ranges, results, donated memory, counters
  *
- * fpt never allocates. Memory is donated by the caller in calls that say so (fpt_init, fpt_add_range),
- * as a struct fpt_mem that is consumed from the front; it stays in use until fpt_destroy returns.
+ * fpt never allocates. Memory is donated by the caller in calls that say so (fpt_init, fpt_add_range,
+ * fpt_refill), as a struct fpt_mem that is consumed from the front; it stays in use until fpt_destroy
+ * returns.
  */
 #ifndef FPT_TYPES_H
 #define FPT_TYPES_H

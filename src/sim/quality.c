@@ -211,6 +211,7 @@ static void tick(struct run *r)
 		r->tick_at += r->policy->period_ns;
 		if (r->resume_at != NEVER)
 			return;		/* the last pass is not over */
+		setup_refill(&r->s);
 		fpt_pass_begin(&r->rep);
 	}
 	pass_step(r);

@@ -4,6 +4,7 @@
 #include "sim/buddy.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 __thread unsigned int fpt_virtual_cpu;
@@ -20,6 +21,7 @@ const struct sim_tracker sim_trackers[] = {
 	{ "none", &fpt_none_ops, false, false, POLICY(100 * MS, 64 * MIB) },
 	{ "lockmap", &fpt_lockmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	{ "array", &fpt_array_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	{ "bitmap", &fpt_bitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	{ "xbitmap", &fpt_xbitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	/* 32 blocks of order 10, as upstream */
 	{ "buddy", &buddy_ops, true, true, POLICY(BUDDY_DELAY_NS, 128 * MIB) },
@@ -51,25 +53,44 @@ int sim_check(const struct trace *t, const struct sim_tracker *tracker, const st
 	return -1;
 }
 
-static struct fpt_mem donate(struct setup *s, unsigned int i, size_t size)
+static struct fpt_mem donate(struct setup *s, size_t size)
 {
+	struct setup_memory *memory = malloc(sizeof(*memory));
 	struct fpt_mem m = { NULL, size, true };
 
-	s->size[i] = size + FPT_CACHE_LINE;
-	s->memory[i] = fpt_memory_get(s->size[i]);
+	if (!memory)
+		return m;
+	memory->size = size + FPT_CACHE_LINE;
+	memory->p = fpt_memory_get(memory->size);
+	memory->next = s->memory;
+	s->memory = memory;
 	/* Aligned, so that the metadata's size does not depend on where the memory happens to be. */
-	if (s->memory[i])
-		m.base = (char *)s->memory[i] + (-(uintptr_t)s->memory[i] & (FPT_CACHE_LINE - 1));
+	if (memory->p)
+		m.base = (char *)memory->p + (-(uintptr_t)memory->p & (FPT_CACHE_LINE - 1));
 	return m;
+}
+
+void setup_refill(struct setup *s)
+{
+	size_t wanted = fpt_wanted(&s->t);
+	struct fpt_mem m;
+
+	if (!wanted)
+		return;
+	m = donate(s, wanted);
+	if (m.base)
+		(void)fpt_refill(&s->t, &m);
 }
 
 /*
  * The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter would, so
  * that no front is full.
  */
-static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned long capacity,
+static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned long capacity,
 			unsigned long *since_drain)
 {
+	struct fpt *t = &s->t;
+
 	while (nr) {
 		unsigned int order = 0;
 
@@ -78,8 +99,10 @@ static void hint_extent(struct fpt *t, uint64_t pfn, uint64_t nr, unsigned long 
 		fpt_free(t, pfn, order);
 		pfn += UINT64_C(1) << order;
 		nr -= UINT64_C(1) << order;
-		if (++*since_drain % capacity == 0 && t->ops->drain)
+		if (++*since_drain % capacity == 0 && t->ops->drain) {
+			setup_refill(s);
 			t->ops->drain(t);
+		}
 	}
 }
 
@@ -101,11 +124,11 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 	int error;
 
 	memset(s, 0, sizeof(*s));
-	m = donate(s, 0, size);
+	m = donate(s, size);
 	error = m.base ? fpt_init(&s->t, &c, &m) : FPT_ENOMEM;
 	for (i = 0; !error && !tracker->walks_buddy && i < g->nr_spans; i++) {
 		size = fpt_range_size(&s->t, g->span[i].pfn, g->span[i].nr, config->policy.exact);
-		m = donate(s, i + 1, size);
+		m = donate(s, size);
 		error = m.base ? fpt_add_range(&s->t, g->span[i].pfn, g->span[i].nr, &m) : FPT_ENOMEM;
 	}
 	if (error) {
@@ -117,17 +140,20 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 	}
 	fpt_virtual_cpu = 0;
 	for (i = 0; i < t->free_before.nr; i++)
-		hint_extent(&s->t, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity, &since_drain);
+		hint_extent(s, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity, &since_drain);
 	return 0;
 }
 
 void setup_free(struct setup *s)
 {
-	unsigned int i;
+	struct setup_memory *memory, *next;
 
 	fpt_destroy(&s->t);
-	for (i = 0; i < 1 + GUEST_MAX_SPANS; i++)
-		if (s->memory[i])
-			fpt_memory_put(s->memory[i], s->size[i]);
+	for (memory = s->memory; memory; memory = next) {
+		next = memory->next;
+		if (memory->p)
+			fpt_memory_put(memory->p, memory->size);
+		free(memory);
+	}
 	memset(s, 0, sizeof(*s));
 }

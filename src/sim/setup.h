@@ -9,10 +9,15 @@
 
 #include <fpt/fpt.h>
 
+struct setup_memory {
+	void *p;
+	size_t size;
+	struct setup_memory *next;
+};
+
 struct setup {
 	struct fpt t;
-	void *memory[1 + GUEST_MAX_SPANS];
-	size_t size[1 + GUEST_MAX_SPANS];
+	struct setup_memory *memory;	/* donated */
 };
 
 /*
@@ -22,6 +27,8 @@ struct setup {
 int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t, unsigned int nr_cpus,
 		  const struct sim_tracker *tracker, const struct sim_config *config,
 		  struct trace_error *err);
+/* What a reporter does before a pass: give the tracker the memory that it wants. Without, it goes on without. */
+void setup_refill(struct setup *s);
 void setup_free(struct setup *s);
 
 #endif

@@ -319,6 +319,7 @@ static void pass(struct speed_run *run)
 	double begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	struct fpt_batch b;
 
+	setup_refill(&run->s);
 	fpt_pass_begin(&run->rep);
 	while (!atomic_load(&run->failed) && fpt_pass_next(&run->rep, &b)) {
 		if (host_discard(&run->h, &b, run->err))

@@ -52,7 +52,7 @@ struct progress {
 
 static const struct argp_option argp_options[] = {
 	{ "tracker", 't', "LIST", 0, "Trackers, separated by commas (default: all): none, lockmap, array, "
-	  "xbitmap, buddy", 0 },
+	  "bitmap, xbitmap, buddy", 0 },
 	{ "policy", 'p', "K=V,...", 0, "What all trackers' reporters do, instead of their defaults: period_ms "
 	  "(100; buddy 2000), latency_ms (1: of the host), batch (32 ranges), in_flight_mib (64), entries "
 	  "(1000: of array), exact (1; 0: one bit per block), discard (dontneed, punch, free)", 0 },
@@ -71,7 +71,7 @@ static int parse_trackers(struct options *o, const char *list)
 		const struct sim_tracker *t = sim_tracker_find(list, length);
 
 		if (!t) {
-			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, xbitmap, buddy",
+			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, bitmap, xbitmap, buddy",
 				   (int)length, list);
 			return -1;
 		}

@@ -27,7 +27,7 @@
  *	fpt_memory_get(size), fpt_memory_put(p, size)
  *						zeroed memory, for donation; NULL without
  *	fpt_zero(p, n)
- *	fpt_ctz(w)				index of the lowest set bit; w is not 0
+ *	fpt_ctz(w), fpt_fls(w)			index of the lowest, of the highest set bit; w is not 0
  *	FPT_ASSERT(x)				a claim of the author, not a check of input
  *	FPT_CACHE_LINE				bytes; a constant
  *

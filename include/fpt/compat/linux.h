@@ -166,4 +166,9 @@ static inline unsigned int fpt_ctz(unsigned long w)
 	return (unsigned int)__ffs(w);
 }
 
+static inline unsigned int fpt_fls(unsigned long w)
+{
+	return (unsigned int)__fls(w);
+}
+
 #endif

@@ -147,6 +147,11 @@ static inline unsigned int fpt_ctz(unsigned long w)
 	return (unsigned int)__builtin_ctzl(w);
 }
 
+static inline unsigned int fpt_fls(unsigned long w)
+{
+	return 8u * (unsigned int)sizeof(w) - 1 - (unsigned int)__builtin_clzl(w);
+}
+
 #ifdef __cplusplus
 }
 #endif
