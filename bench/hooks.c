@@ -16,9 +16,9 @@
  * same call; "none" is what that and the loop cost. The bitmaps without a tracker (atomic,
  * ck_bitmap) keep no counters and no hints: a lower bound, not an alternative.
  *
- * The array and the bitmap are drained between two rounds, with all threads waiting and no clock running:
- * the array is never full (a dropped event fails the benchmark), and what draining costs is not measured
- * here.
+ * The array and the bitmap are drained between two rounds, with all threads waiting and no clock
+ * running: the array is never full (a dropped event fails the benchmark), and what draining costs
+ * is not measured here.
  */
 #include <fpt/fpt.h>
 

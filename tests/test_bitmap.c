@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * test_bitmap.c - what is particular to the tracker "bitmap": growth, its reserve, cancelling, dirty bits
+ * test_bitmap.c - what is particular to the tracker "bitmap": growth, its reserve, cancelling,
+ * dirty bits
  *
- * Three parts, by backend. With a CPU per thread (FPT_VIRTUAL_CPUS): each promise by itself, then random steps
- * beside a model. With the model backend: every schedule of a few hooks and drains, accesses counted, lines
- * counted (I6). With the machine's own CPUs: threads, all of them on one CPU's bitmap or on two.
+ * Three parts, by backend. With a CPU per thread (FPT_VIRTUAL_CPUS): each promise by itself, then
+ * random steps beside a model. With the model backend: every schedule of a few hooks and drains,
+ * accesses counted, lines counted (I6). With the machine's own CPUs: threads, all of them on one
+ * CPU's bitmap or on two.
  *
  * FPT_TEST_BOUND adds to the preemption bound of those schedules that are too many to be exhausted.
  */
@@ -182,7 +184,10 @@ static void check_back(struct tracker *w, fpt_pfn_t pfn, fpt_pfn_t nr, bool set)
 			fail_msg("page %lu: its bit is not %d", pfn + i, set);
 }
 
-/* Leaf after leaf, and their levels: what was found at first is found at the end, at the same place. */
+/*
+ * Leaf after leaf, and their levels: what was found at first is found at the end, at the same
+ * place.
+ */
 static void test_growth(void **state)
 {
 	const unsigned long leaves = FPT_BITMAP_ENTRIES * 15ul;		/* four levels */
@@ -214,7 +219,8 @@ static void test_growth(void **state)
 		assert_true(at[k] > FPT_BITMAP_TAKING && front(w)->cpu[1].level[k].at.v == at[k]);
 	/* Just as much as was asked for: for all leaves, and the other CPU has used nothing. */
 	assert_int_equal(slow(w), 0);
-	assert_int_equal(fpt_load(&front(w)->cpu[1].first->used, relaxed), fpt_bitmap_bytes(leaves));
+	assert_int_equal(fpt_load(&front(w)->cpu[1].first->used, relaxed),
+			 fpt_bitmap_bytes(leaves));
 	assert_int_equal(fpt_load(&front(w)->cpu[0].first->used, relaxed), 0);
 	assert_int_equal(fpt_wanted(&w->t), 0);
 	/* Somebody had to do without, who would not have to now. */
@@ -304,7 +310,10 @@ static void test_refill(void **state)
 	before = m;
 	assert_int_equal(fpt_refill(&w->t, &m), FPT_OK);	/* nobody wants it */
 	assert_memory_equal(&m, &before, sizeof(m));
-	/* A pass now and then is enough to have everything in front in the end, and then nothing is wanted. */
+	/*
+	 * A pass now and then is enough to have everything in front in the end, and then nothing
+	 * is wanted.
+	 */
 	for (i = 0; i < 4 * 64; i++) {
 		refill(w);
 		give(w, 3, i / 4 * LEAF + 16 + i % 4, 0);
@@ -488,7 +497,10 @@ static void test_touched(void **state)
 	tracker_free(w);
 }
 
-/* Neighbours, holes, edges, the last page: leaves are never shared, and every page comes back as itself. */
+/*
+ * Neighbours, holes, edges, the last page: leaves are never shared, and every page comes back as
+ * itself.
+ */
 static void test_ranges(void **state)
 {
 	static const unsigned int orders[] = { 0, 3, 6, 9 };
@@ -602,7 +614,8 @@ static void test_beyond(void **state)
 /* A level with more words of dirty bits than a word has bits. */
 static void test_folded(void **state)
 {
-	unsigned long first, words, w64[] = { 0, 1, FPT_WORD_BITS, FPT_WORD_BITS + 1, 2 * FPT_WORD_BITS - 1 };
+	unsigned long first, words,
+		w64[] = { 0, 1, FPT_WORD_BITS, FPT_WORD_BITS + 1, 2 * FPT_WORD_BITS - 1 };
 	struct tracker *w;
 	unsigned int k = 0;
 	size_t i;
@@ -630,7 +643,9 @@ static void test_folded(void **state)
 
 static int init_error(unsigned long leaves, size_t less)
 {
-	struct fpt_config config = { .ops = &fpt_bitmap_ops, .nr_cpus = 2, .order = 9, .bitmap_leaves = leaves };
+	struct fpt_config config = {
+		.ops = &fpt_bitmap_ops, .nr_cpus = 2, .order = 9, .bitmap_leaves = leaves
+	};
 	size_t size = leaves > 1000 ? 65536 : fpt_size(&config) - less;
 	char *memory = malloc(size);
 	struct fpt_mem m = { memory, size, false };
@@ -732,8 +747,11 @@ static void lockstep(unsigned long leaves, bool ample)
 
 static void test_lockstep(void **state)
 {
+	unsigned int i;
+
 	(void)state;
-	for (seed = 1; seed < 6; seed++) {
+	for (i = 1; i < 6; i++) {
+		seed = i;
 		lockstep(PAGES / LEAF + 3, true);
 		if (LEAF < 1000)
 			lockstep(1 + chance(4), false);
@@ -768,8 +786,8 @@ unsigned int fpt_model_cpu;
 void (*fpt_model_rcu_synchronize)(void);
 
 /*
- * Every schedule. Blocks are single pages, so that each page that is free in the end is owed to the host
- * for itself. Leaves have two words, level 0 one leaf.
+ * Every schedule. Blocks are single pages, so that each page that is free in the end is owed to
+ * the host for itself. Leaves have two words, level 0 one leaf.
  */
 enum what {
 	END,
@@ -1024,78 +1042,179 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 #define LEVEL FPT_CACHE_LINE
 #define EXHAUST .bound = -1
 
-/* Pages 0-63 and 64-127: two grains of leaf 0; 128: leaf 1, in level 1; 384: leaf 3, the first in level 2. */
+/*
+ * Pages 0-63 and 64-127: two grains of leaf 0; 128: leaf 1, in level 1; 384: leaf 3, the first in
+ * level 2.
+ */
 static const struct scenario scenarios[] = {
-	{ .name = "one word, drain", .leaves = 2, .bound = 3, .before = { { FREE, 5, 0 }, { DRAIN, 0, 0 } },
+	{ .name = "one word, drain",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 5, 0 }, { DRAIN, 0, 0 } },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "one word, dirty, drain", .leaves = 2, .bound = 3, .before = { { FREE, 5, 0 } },
+	{ .name = "one word, dirty, drain",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 5, 0 } },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "two grains, drain", .leaves = 2, .bound = 3, .before = { { FREE, 5, 0 } },
+	{ .name = "two grains, drain",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 5, 0 } },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 64, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "two clean grains, drain", .leaves = 2, .bound = 3,
+	{ .name = "two clean grains, drain",
+	  .leaves = 2,
+	  .bound = 3,
 	  .before = { { FREE, 5, 0 }, { FREE, 69, 0 }, { DRAIN, 0, 0 } },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 64, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "two leaves, drain", .leaves = 4, .bound = 2, .before = { { FREE, 5, 0 }, { FREE, 128, 0 } },
+	{ .name = "two leaves, drain",
+	  .leaves = 4,
+	  .bound = 2,
+	  .before = { { FREE, 5, 0 }, { FREE, 128, 0 } },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 129, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "leaves of one level, drain", .leaves = 4, .bound = 3,
+	{ .name = "leaves of one level, drain",
+	  .leaves = 4,
+	  .bound = 3,
 	  .before = { { FREE, 130, 0 }, { FREE, 256, 0 }, { DRAIN, 0, 0 } },
 	  .thread = { { { FREE, 129, 0 } }, { { FREE, 257, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "two drains", .leaves = 2, .bound = 2, .before = { { FREE, 5, 0 } },
-	  .thread = { { { FREE, 0, 0 }, { FREE, 64, 0 } }, { { DRAIN, 0, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "drain after drain", .leaves = 2, EXHAUST, .before = { { FREE, 5, 0 } },
+	{ .name = "two drains",
+	  .leaves = 2,
+	  .bound = 2,
+	  .before = { { FREE, 5, 0 } },
+	  .thread = { { { FREE, 0, 0 }, { FREE, 64, 0 } },
+		      { { DRAIN, 0, 0 } },
+		      { { DRAIN, 0, 0 } } } },
+	{ .name = "drain after drain",
+	  .leaves = 2,
+	  EXHAUST,
+	  .before = { { FREE, 5, 0 } },
 	  .thread = { { { FREE, 0, 0 }, { FREE, 64, 0 } }, { { DRAIN, 0, 0 }, { DRAIN, 0, 0 } } } },
-	{ .name = "two CPUs, drain", .leaves = 2, .bound = 2, .before = { { FREE, 5, 0 } }, .cpu = { 0, 1 },
+	{ .name = "two CPUs, drain",
+	  .leaves = 2,
+	  .bound = 2,
+	  .before = { { FREE, 5, 0 } },
+	  .cpu = { 0, 1 },
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "across leaves, drain", .leaves = 4, EXHAUST, .before = { { FREE, 5, 0 } },
+	{ .name = "across leaves, drain",
+	  .leaves = 4,
+	  EXHAUST,
+	  .before = { { FREE, 5, 0 } },
 	  .thread = { { { FREE, 126, 2 } }, { { DRAIN, 0, 0 } } } },
 
 	/* The first pages of a leaf, of a level. */
-	{ .name = "one new leaf", .leaves = 2, EXHAUST, .max_slow = 1,
+	{ .name = "one new leaf",
+	  .leaves = 2,
+	  EXHAUST,
+	  .max_slow = 1,
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } } } },
-	{ .name = "one new leaf, drain", .leaves = 2, .bound = 2, .max_slow = 1,
+	{ .name = "one new leaf, drain",
+	  .leaves = 2,
+	  .bound = 2,
+	  .max_slow = 1,
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 64, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "new leaves of one level", .leaves = 4, .bound = 2, .max_slow = 1,
+	{ .name = "new leaves of one level",
+	  .leaves = 4,
+	  .bound = 2,
+	  .max_slow = 1,
 	  .thread = { { { FREE, 128, 0 } }, { { FREE, 256, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "new levels", .leaves = 4, .bound = 2,
+	{ .name = "new levels",
+	  .leaves = 4,
+	  .bound = 2,
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 128, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "three at one leaf", .leaves = 2, .bound = 2, .max_slow = 2,
+	{ .name = "three at one leaf",
+	  .leaves = 2,
+	  .bound = 2,
+	  .max_slow = 2,
 	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { FREE, 2, 0 } } } },
-	{ .name = "last room", .leaves = 7, .taken = 384 - 2 * LEVEL - 2 * FPT_BITMAP_LEAF_BYTES, .max_slow = 1,
-	  .bound = 3, .before = { { FREE, 384, 0 } },
+	{ .name = "last room",
+	  .leaves = 7,
+	  .taken = 384 - 2 * LEVEL - 2 * FPT_BITMAP_LEAF_BYTES,
+	  .max_slow = 1,
+	  .bound = 3,
+	  .before = { { FREE, 384, 0 } },
 	  .thread = { { { FREE, 512, 0 } }, { { FREE, 640, 0 } } } },
-	{ .name = "no room for a leaf", .leaves = 4, .taken = 320 - LEVEL, .max_slow = 4, .bound = 2,
-	  .thread = { { { FREE, 0, 0 }, { ALLOC, 0, 0 } }, { { FREE, 128, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "no room, refill", .leaves = 1, .taken = LEVEL + FPT_BITMAP_LEAF_BYTES, .max_slow = 6, .bound = 2,
+	{ .name = "no room for a leaf",
+	  .leaves = 4,
+	  .taken = 320 - LEVEL,
+	  .max_slow = 4,
+	  .bound = 2,
+	  .thread = { { { FREE, 0, 0 }, { ALLOC, 0, 0 } },
+		      { { FREE, 128, 0 } },
+		      { { DRAIN, 0, 0 } } } },
+	{ .name = "no room, refill",
+	  .leaves = 1,
+	  .taken = LEVEL + FPT_BITMAP_LEAF_BYTES,
+	  .max_slow = 6,
+	  .bound = 2,
 	  .before = { { FREE, 0, 0 } },
-	  .thread = { { { USE, 0, 0 }, { FREE, 128, 0 } }, { { FREE, 1, 0 } }, { { REFILL, 0, 0 } } } },
-	{ .name = "no room, refill, two CPUs", .leaves = 1, .taken = LEVEL + FPT_BITMAP_LEAF_BYTES, .max_slow = 6, .bound = 2,
-	  .before = { { FREE, 0, 0 } }, .cpu = { 0, 1 },
-	  .thread = { { { USE, 0, 0 } }, { { FREE, 1, 0 } }, { { REFILL, 0, 0 }, { DRAIN, 0, 0 } } } },
+	  .thread = { { { USE, 0, 0 }, { FREE, 128, 0 } },
+		      { { FREE, 1, 0 } },
+		      { { REFILL, 0, 0 } } } },
+	{ .name = "no room, refill, two CPUs",
+	  .leaves = 1,
+	  .taken = LEVEL + FPT_BITMAP_LEAF_BYTES,
+	  .max_slow = 6,
+	  .bound = 2,
+	  .before = { { FREE, 0, 0 } },
+	  .cpu = { 0, 1 },
+	  .thread = { { { USE, 0, 0 } },
+		      { { FREE, 1, 0 } },
+		      { { REFILL, 0, 0 }, { DRAIN, 0, 0 } } } },
 
 	/* Cancelled, or in a drain's hands. */
-	{ .name = "use, drain", .leaves = 2, EXHAUST, .before = { { FREE, 0, 0 } },
+	{ .name = "use, drain",
+	  .leaves = 2,
+	  EXHAUST,
+	  .before = { { FREE, 0, 0 } },
 	  .thread = { { { USE, 0, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "alloc, drain", .leaves = 2, .bound = 3, .before = { { FREE, 0, 1 } },
+	{ .name = "alloc, drain",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 0, 1 } },
 	  .thread = { { { ALLOC, 0, 0 } }, { { USE, 1, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "use of neighbours", .leaves = 2, EXHAUST, .before = { { FREE, 0, 1 } },
+	{ .name = "use of neighbours",
+	  .leaves = 2,
+	  EXHAUST,
+	  .before = { { FREE, 0, 1 } },
 	  .thread = { { { USE, 0, 0 } }, { { USE, 1, 0 } } } },
-	{ .name = "use by both, drain", .leaves = 2, .bound = 3, .before = { { FREE, 0, 0 } },
+	{ .name = "use by both, drain",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 0, 0 } },
 	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "use by both, two CPUs, drain", .leaves = 2, .bound = 2, .before = { { FREE, 0, 0 } },
+	{ .name = "use by both, two CPUs, drain",
+	  .leaves = 2,
+	  .bound = 2,
+	  .before = { { FREE, 0, 0 } },
 	  .cpu = { 0, 1 },
 	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { DRAIN, 0, 0 } } } },
-	{ .name = "use of many, drain", .leaves = 2, .bound = 2, .before = { { FREE, 62, 2 } },
+	{ .name = "use of many, drain",
+	  .leaves = 2,
+	  .bound = 2,
+	  .before = { { FREE, 62, 2 } },
 	  .thread = { { { USE, 62, 2 } }, { { DRAIN, 0, 0 } }, { { FREE, 70, 0 } } } },
 
 	/* Touched is not toggled: a use that cancels must be reported again. */
-	{ .name = "reported, use, pass", .leaves = 2, .bound = 3, .before = { { FREE, 0, 0 }, { PASS, 0, 0 } },
+	{ .name = "reported, use, pass",
+	  .leaves = 2,
+	  .bound = 3,
+	  .before = { { FREE, 0, 0 }, { PASS, 0, 0 } },
 	  .thread = { { { USE, 0, 0 }, { USE, 0, 0 } }, { { PASS, 0, 0 } } } },
-	{ .name = "reported, use, two CPUs, pass", .leaves = 2, .bound = 2, .cpu = { 0, 1 },
+	{ .name = "reported, use, two CPUs, pass",
+	  .leaves = 2,
+	  .bound = 2,
+	  .cpu = { 0, 1 },
 	  .before = { { FREE, 0, 0 }, { PASS, 0, 0 } },
 	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { PASS, 0, 0 } } } },
-	{ .name = "use, two reporters", .leaves = 2, .bound = 2, .before = { { FREE, 0, 0 } },
+	{ .name = "use, two reporters",
+	  .leaves = 2,
+	  .bound = 2,
+	  .before = { { FREE, 0, 0 } },
 	  .thread = { { { USE, 0, 0 } }, { { PASS, 0, 0 } }, { { PASS, 0, 0 } } } },
-	{ .name = "stale, forget", .leaves = 2, .bound = 3, .cpu = { 1, 0 },
+	{ .name = "stale, forget",
+	  .leaves = 2,
+	  .bound = 3,
+	  .cpu = { 1, 0 },
 	  .before = { { FREE, 0, 0 }, { DRAIN, 0, 0 } },
 	  .thread = { { { ALLOC, 0, 0 }, { FREE, 0, 0 } }, { { PASS, 0, 0 } } } },
 };
@@ -1108,20 +1227,40 @@ static void test_scenario(void **state)
 	assert_int_equal(e.failure, EXPLORE_FINE);
 	assert_true(e.runs > 0 || getenv("FPT_EXPLORE_REPLAY"));
 	if (getenv("FPT_TEST_VERBOSE"))
-		print_message("%9lu runs, %8lu cut, %.1f steps\n", e.runs, e.cut, (double)e.steps / (double)(e.runs + e.cut));
+		print_message("%9lu runs, %8lu cut, %.1f steps\n", e.runs, e.cut,
+			      (double)e.steps / (double)(e.runs + e.cut));
 }
 
 /* I4: thread 0 stops for ever, at each of its steps; the others' pages are found. */
 static const struct scenario freezes[] = {
-	{ .name = "freeze free", .leaves = 2, .bound = 1, .max_slow = 3,
-	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 }, { FREE, 64, 0 } }, { { FREE, 2, 0 }, { PASS, 0, 0 } } } },
-	{ .name = "freeze free, dirty", .leaves = 2, .bound = 1, .before = { { FREE, 5, 0 }, { DRAIN, 0, 0 } },
-	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { FREE, 2, 0 }, { PASS, 0, 0 } } } },
-	{ .name = "freeze use", .leaves = 2, .bound = 1, .before = { { FREE, 0, 1 } },
+	{ .name = "freeze free",
+	  .leaves = 2,
+	  .bound = 1,
+	  .max_slow = 3,
+	  .thread = { { { FREE, 0, 0 } },
+		      { { FREE, 1, 0 }, { FREE, 64, 0 } },
+		      { { FREE, 2, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "freeze free, dirty",
+	  .leaves = 2,
+	  .bound = 1,
+	  .before = { { FREE, 5, 0 }, { DRAIN, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } },
+		      { { FREE, 1, 0 } },
+		      { { FREE, 2, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "freeze use",
+	  .leaves = 2,
+	  .bound = 1,
+	  .before = { { FREE, 0, 1 } },
 	  .thread = { { { USE, 0, 0 } }, { { USE, 1, 0 } }, { { PASS, 0, 0 } } } },
-	{ .name = "freeze last room", .leaves = 7, .taken = 384 - 2 * LEVEL - 2 * FPT_BITMAP_LEAF_BYTES, .bound = 1,
-	  .max_slow = 3, .before = { { FREE, 384, 0 } },
-	  .thread = { { { FREE, 512, 0 } }, { { FREE, 640, 0 } }, { { FREE, 513, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "freeze last room",
+	  .leaves = 7,
+	  .taken = 384 - 2 * LEVEL - 2 * FPT_BITMAP_LEAF_BYTES,
+	  .bound = 1,
+	  .max_slow = 3,
+	  .before = { { FREE, 384, 0 } },
+	  .thread = { { { FREE, 512, 0 } },
+		      { { FREE, 640, 0 } },
+		      { { FREE, 513, 0 }, { PASS, 0, 0 } } } },
 };
 
 static void test_freeze(void **state)
@@ -1248,7 +1387,8 @@ static void test_drain_visits(void **state)
 	count_begin();
 	fpt_bitmap_drain(&w->t);
 	once = count_end();
-	assert_true(once > idle && once <= idle + 3 + 3 + FPT_BITMAP_GRAIN_BYTES / sizeof(long) + 16);
+	assert_true(once > idle &&
+		    once <= idle + 3 + 3 + FPT_BITMAP_GRAIN_BYTES / sizeof(long) + 16);
 	assert_true(fpt_xbitmap_test(&w->t.back, 3 * LEAF + 70));
 	/* Cancelled: its dirty bits are visited, the back is not. */
 	fpt_free(&w->t, 3 * LEAF + 71, 0);
@@ -1283,7 +1423,8 @@ static void test_hook_steps(void **state)
 	fpt_alloc(&w->t, 1, 0);
 	assert_int_equal(count_end(), look_up + 1);
 	for (order = 0; order <= 10; order++) {
-		unsigned long nr = 1ul << order, words = nr / FPT_WORD_BITS + 2, leaves = nr / LEAF + 2;
+		unsigned long nr = 1ul << order, words = nr / FPT_WORD_BITS + 2,
+			      leaves = nr / LEAF + 2;
 
 		count_begin();
 		fpt_free(&w->t, 100, order);
@@ -1314,15 +1455,17 @@ int main(int argc, char **argv)
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
 	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs, total_cut);
+	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
+		      total_cut);
 	return failed;
 }
 
 #else
 
 /*
- * Threads, on the machine's CPUs. With nr_cpus 1 all of them are on one CPU's bitmap, and preempt each other
- * anywhere. A small guest: pages with contents, which a host discards; a reporter refills.
+ * Threads, on the machine's CPUs. With nr_cpus 1 all of them are on one CPU's bitmap, and preempt
+ * each other anywhere. A small guest: pages with contents, which a host discards; a reporter
+ * refills.
  */
 #define THREADS 4u
 #define ORDER 3u
@@ -1484,7 +1627,8 @@ static void test_threads(void **state)
 	for (i = 0; i < T_PAGES; i++)
 		fpt_free(&g.w->t, i, 0);
 	for (i = 0; i < THREADS; i++)
-		assert_int_equal(pthread_create(&thread[i], NULL, guest, (void *)(uintptr_t)(i + 1)), 0);
+		assert_int_equal(
+			pthread_create(&thread[i], NULL, guest, (void *)(uintptr_t)(i + 1)), 0);
 	assert_int_equal(pthread_create(&back[0], NULL, reporter, NULL), 0);
 	assert_int_equal(pthread_create(&back[1], NULL, second_drainer, NULL), 0);
 	for (i = 0; i < THREADS; i++)

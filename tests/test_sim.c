@@ -2,7 +2,8 @@
 /*
  * test_sim.c - the simulator: it must see a data loss when there is one, and only then
  *
- * Histories are random but made from a seed: a small guest, several CPUs, phases of growth and release.
+ * Histories are random but made from a seed: a small guest, several CPUs, phases of growth and
+ * release.
  */
 #include "sim/buddy.h"
 #include "sim/sim.h"
@@ -57,7 +58,8 @@ static void make_trace(struct trace *t, uint64_t seed)
 		bool growing = i / 3000 % 2 == 0;
 		bool alloc = nr_free && (!nr_held || random_below(&state, 10) < (growing ? 8 : 2));
 		uint32_t *from = alloc ? free_pages : held, *to = alloc ? held : free_pages;
-		uint32_t *nr_from = alloc ? &nr_free : &nr_held, *nr_to = alloc ? &nr_held : &nr_free;
+		uint32_t *nr_from = alloc ? &nr_free : &nr_held,
+			 *nr_to = alloc ? &nr_held : &nr_free;
 		uint32_t k = random_below(&state, *nr_from), page = from[k];
 		struct trace_event e = {
 			.ns = ns += 20000 + random_below(&state, 60000), .pfn = FIRST_PFN + page,
@@ -113,8 +115,9 @@ static void loss_is_seen(void **state)
 			c.skip_isolation = true;
 			lost = quality(&t, k, &c);
 			if (kept.data_loss || !lost.data_loss)
-				fail_msg("seed %d, %s: lost %d pages with isolation, %d without", (int)seed,
-					 k->name, (int)kept.data_loss, (int)lost.data_loss);
+				fail_msg("seed %d, %s: lost %d pages with isolation, %d without",
+					 (int)seed, k->name, (int)kept.data_loss,
+					 (int)lost.data_loss);
 			assert_true(kept.reports > 0);
 		}
 		trace_destroy(&t);
@@ -208,10 +211,15 @@ static void residency_is_asked_for(void **state)
 	trace_destroy(&t);
 }
 
-static void add(struct trace *t, uint64_t ms, unsigned int cpu, bool alloc, uint64_t pfn, unsigned int order)
+static void add(struct trace *t, uint64_t ms, unsigned int cpu, bool alloc, uint64_t pfn,
+		unsigned int order)
 {
 	struct trace_event e = {
-		.ns = ms * MS, .pfn = pfn & TRACE_MAX_PFN, .cpu = cpu & 4095, .order = order & 63, .alloc = alloc,
+		.ns = ms * MS,
+		.pfn = pfn & TRACE_MAX_PFN,
+		.cpu = cpu & 4095,
+		.order = order & 63,
+		.alloc = alloc,
 	};
 
 	assert_int_equal(trace_add_event(t, &e, &error), 0);
@@ -242,7 +250,10 @@ static void worked_out_by_hand(void **state)
 	struct trace t;
 
 	(void)state;
-	/* One block, free from 50 ms, discarded at 101, taken at 500: free 450 ms, reported 399 of them. */
+	/*
+	 * One block, free from 50 ms, discarded at 101, taken at 500: free 450 ms, reported 399 of
+	 * them.
+	 */
 	hand_made(&t, 1000, 0);
 	add(&t, 50, 0, false, 8, 3);
 	add(&t, 500, 1, true, 9, 0);
@@ -265,7 +276,10 @@ static void worked_out_by_hand(void **state)
 			    4096. / (1 << 30) * (16 * .101 + 8 * .399 + 9 * .500) / 60);
 	trace_destroy(&t);
 
-	/* Two blocks are with the host from 100 to 110 ms; a page of each is wanted, at 101 and at 102 ms. */
+	/*
+	 * Two blocks are with the host from 100 to 110 ms; a page of each is wanted, at 101 and at
+	 * 102 ms.
+	 */
 	hand_made(&t, 1000, 0);
 	add(&t, 1, 0, false, 8, 3);
 	add(&t, 1, 0, false, 24, 3);
@@ -278,7 +292,10 @@ static void worked_out_by_hand(void **state)
 	assert_near(q.stall.total_ms, 9 + 8);
 	trace_destroy(&t);
 
-	/* Free from before the beginning, never touched: it is reported, but nothing is touched again. */
+	/*
+	 * Free from before the beginning, never touched: it is reported, but nothing is touched
+	 * again.
+	 */
 	hand_made(&t, 1000, 1024);
 	add(&t, 500, 0, true, 0, 3);
 	assert_int_equal(trace_normalise(&t, &a, &error), 0);
@@ -314,7 +331,8 @@ static void worked_out_by_hand(void **state)
 /* A smaller array drops more; without page bits claims are less precise. */
 static void policies_matter(void **state)
 {
-	const struct sim_tracker *array = sim_tracker_find("array", 5), *x = sim_tracker_find("xbitmap", 7);
+	const struct sim_tracker *array = sim_tracker_find("array", 5),
+				 *x = sim_tracker_find("xbitmap", 7);
 	struct sim_config c;
 	struct sim_quality few, many, exact, coarse;
 	struct trace t;

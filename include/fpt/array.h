@@ -3,8 +3,8 @@
  * array.h - per CPU, two fixed arrays of freed runs: one fills, one drains
  *
  * Purpose. A front of fixed size: 16 KB per CPU, whatever the guest's. After the per-CPU arrays of
- * the guest free page hinting series of 2019, without its scans in the hook: a free of pages next to
- * the CPU's newest entry extends that entry, so that a run costs one.
+ * the guest free page hinting series of 2019, without its scans in the hook: a free of pages next
+ * to the CPU's newest entry extends that entry, so that a run costs one.
  *
  * Layout, per CPU:
  *
@@ -20,25 +20,25 @@
  *	A2  head is a hint: a stale one costs a retry, or puts a run into the generation being drained,
  *	    where the next drain but one finds it.
  *
- * Who may call what: free, alloc and drain concurrently with everything, any thread. A thread may be
- * preempted and another run on its CPU anywhere in free.
+ * Who may call what: free, alloc and drain concurrently with everything, any thread. A thread may
+ * be preempted and another run on its CPU anywhere in free.
  *
- * Ordering. Append's compare-and-swap is a release, drain's exchange an acquire: bits that drain sets
- * in the back come after the free that they stand for.
+ * Ordering. Append's compare-and-swap is a release, drain's exchange an acquire: bits that drain
+ * sets in the back come after the free that they stand for.
  *
  * Allocations are not seen: the hook counts only, not even whether the pages are in a range. A
  * claim may hold pages that are used again, and isolation refuses it; the reporter then clears
  * what it is told is used (report.h). So precision is what this tracker pays with.
  *
- * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as slow, as
- * is what the back counts when a run is moved to it). alloc: wait-free. drain: wait-free, 2 x N
- * exchanges at most per CPU and pair of passes.
+ * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as
+ * slow, as is what the back counts when a run is moved to it). alloc: wait-free. drain: wait-free,
+ * 2 x N exchanges at most per CPU and pair of passes.
  *
- * Full. When a hook finds that the last slot of the filling array has been given out, the free is dropped
- * and counted: its pages are not hinted until they are freed again. The capacity is array_entries,
- * FPT_ARRAY_ENTRIES by default. Slots are given out in order; one that is empty again because a drain
- * overlapped with another drain, or with a hook that was preempted, is not given out a second time
- * before the next drain.
+ * Full. When a hook finds that the last slot of the filling array has been given out, the free is
+ * dropped and counted: its pages are not hinted until they are freed again. The capacity is
+ * array_entries, FPT_ARRAY_ENTRIES by default. Slots are given out in order; one that is empty
+ * again because a drain overlapped with another drain, or with a hook that was preempted, is not
+ * given out a second time before the next drain.
  */
 #ifndef FPT_ARRAY_H
 #define FPT_ARRAY_H
@@ -138,7 +138,10 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 			return FPT_ARRAY_FULL;
 		/* Linearization of an append. Pairs with drain's exchange. */
 		mine = fpt_cas(slot, 0, run, acq_rel);
-		/* Occupied: somebody on this CPU is between the two steps, or was left behind by a drain. */
+		/*
+		 * Occupied: somebody on this CPU is between the two steps, or was left behind by a
+		 * drain.
+		 */
 		(void)fpt_cas(&c->head, head, head + 2, acq_rel);
 		if (mine)
 			return FPT_ARRAY_PUT;
@@ -189,8 +192,8 @@ static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 }
 
 /*
- * Move a generation of every CPU to the back. A run that a hook put where it had just been drained is
- * found by the drain after the next: two drains see everything freed before the first.
+ * Move a generation of every CPU to the back. A run that a hook put where it had just been drained
+ * is found by the drain after the next: two drains see everything freed before the first.
  */
 static inline void fpt_array_drain(struct fpt *t)
 {

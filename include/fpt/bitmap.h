@@ -2,11 +2,11 @@
 /*
  * bitmap.h - per CPU, a bitmap of the pages that it freed, which grows
  *
- * Purpose. No fixed limit and private lines: a hook writes its own CPU's bitmap only. A page freed and
- * taken again on one CPU between two drains leaves nothing; so the longer the reporter's period, the more
- * precise it is, compared with array.h. After the idea that closed the discussion of 2019, with its two
- * objections answered: hooks take from a reserve and never allocate, and what one CPU frees and another
- * takes is left to isolation.
+ * Purpose. No fixed limit and private lines: a hook writes its own CPU's bitmap only. A page freed
+ * and taken again on one CPU between two drains leaves nothing; so the longer the reporter's
+ * period, the more precise it is, compared with array.h. After the idea that closed the discussion
+ * of 2019, with its two objections answered: hooks take from a reserve and never allocate, and
+ * what one CPU frees and another takes is left to isolation.
  *
  * Layout, per CPU:
  *
@@ -20,15 +20,16 @@
  *
  *	extent		[link, used, size | level | leaf | leaf |   left   ] -> extent -> ...
  *
- * Leaves are numbered densely, from 0 up: the leaves of one range, then those of the next. Level k holds
- * numbers from ENTRIES * (2^k - 1) on. A leaf begins where its range's first block does, so that its
- * words are the back's words. Levels and leaves are taken from the CPU's reserve when a page of theirs
- * is first freed there, and stay where they are until fpt_destroy().
+ * Leaves are numbered densely, from 0 up: the leaves of one range, then those of the next. Level k
+ * holds numbers from ENTRIES * (2^k - 1) on. A leaf begins where its range's first block does, so
+ * that its words are the back's words. Levels and leaves are taken from the CPU's reserve when a
+ * page of theirs is first freed there, and stay where they are until fpt_destroy().
  *
- * Sizes. A grain is what a dirty bit stands for and what a drain exchanges: one cache line, 512 pages, a
- * block of order 9. A leaf is 8 grains, 4096 pages. Smaller leaves waste less on a stray page, but their
- * directory is paid for whether pages are freed or not: 16 bytes per leaf and CPU are 3 % of a leaf of 512
- * bytes, 25 % of one of 64. A drained leaf is found empty by its dirty bits, and costs no visit.
+ * Sizes. A grain is what a dirty bit stands for and what a drain exchanges: one cache line, 512
+ * pages, a block of order 9. A leaf is 8 grains, 4096 pages. Smaller leaves waste less on a stray
+ * page, but their directory is paid for whether pages are freed or not: 16 bytes per leaf and CPU
+ * are 3 % of a leaf of 512 bytes, 25 % of one of 64. A drained leaf is found empty by its dirty
+ * bits, and costs no visit.
  *
  * Invariants.
  *	B1  A page whose last event is a free is hinted: by a bit of the CPU where that free was, by a
@@ -43,8 +44,8 @@
  *	wanted, memory		everything but init	any
  *	refill			everything but itself	any
  *	init			nothing
- * A thread may be preempted and another run on its CPU anywhere, or be moved to another CPU: all words
- * are written by atomic read-modify-writes, but for a slot by whoever has reserved it.
+ * A thread may be preempted and another run on its CPU anywhere, or be moved to another CPU: all
+ * words are written by atomic read-modify-writes, but for a slot by whoever has reserved it.
  *
  * Ordering.
  *	O1  A slot is published with a release store, after its memory was zeroed and linked; looked up with
@@ -60,14 +61,15 @@
  *	    filled before the bit was set, so that who exchanges the bit finds it. (seq_cst stands for
  *	    acquire and release, which the seam does not have for fetch_or.)
  *
- * Progress. free, alloc: wait-free, bounded by the words of the event and FPT_BITMAP_ATTEMPTS. drain:
- * wait-free, bounded by what is dirty; one load per CPU and level where nothing is.
+ * Progress. free, alloc: wait-free, bounded by the words of the event and FPT_BITMAP_ATTEMPTS.
+ * drain: wait-free, bounded by what is dirty; one load per CPU and level where nothing is.
  *
- * Full. Where the reserve has no room for a leaf, or for the level that would hold it, the event goes to
- * the back at once and is counted (FPT_STAT_SLOW): a free sets its bits there, an alloc clears them. So
- * does a free while another thread of its CPU is between reserving a slot and filling it, for as long as
- * that thread does not run. Nothing is dropped. fpt_wanted() tells the reporter how much to donate with
- * fpt_refill(). Pages beyond FPT_BITMAP_MAX_LEVELS levels are slow for good.
+ * Full. Where the reserve has no room for a leaf, or for the level that would hold it, the event
+ * goes to the back at once and is counted (FPT_STAT_SLOW): a free sets its bits there, an alloc
+ * clears them. So does a free while another thread of its CPU is between reserving a slot and
+ * filling it, for as long as that thread does not run. Nothing is dropped. fpt_wanted() tells the
+ * reporter how much to donate with fpt_refill(). Pages beyond FPT_BITMAP_MAX_LEVELS levels are
+ * slow for good.
  *
  * Accepted imprecision.
  *	- An alloc clears what its own CPU holds and leaves other CPUs' bits and the back's: stale hints, which
@@ -103,7 +105,10 @@
 #define FPT_BITMAP_MAX_LEVELS (FPT_WORD_BITS >= 64 ? 22u : 10u)
 #endif
 
-/* Leaves per CPU that init sees to when config.bitmap_leaves is 0: 33 KiB, for 1 GiB of 4 KiB pages. */
+/*
+ * Leaves per CPU that init sees to when config.bitmap_leaves is 0: 33 KiB, for 1 GiB of 4 KiB
+ * pages.
+ */
 #define FPT_BITMAP_LEAVES 64
 #define FPT_BITMAP_MAX_LEAVES (~0UL >> 16)	/* so that sizes in bytes do not wrap around */
 
@@ -172,7 +177,8 @@ static inline unsigned int fpt_bitmap_level_of(unsigned long leaf)
 
 static inline size_t fpt_bitmap_level_bytes(unsigned int level)
 {
-	return fpt_mem_cost(((unsigned long)FPT_BITMAP_ENTRIES << level) * sizeof(struct fpt_bitmap_entry) +
+	return fpt_mem_cost(((unsigned long)FPT_BITMAP_ENTRIES << level) *
+				    sizeof(struct fpt_bitmap_entry) +
 			    fpt_bitmap_words(level) * sizeof(fpt_atomic_t));
 }
 
@@ -194,7 +200,8 @@ static inline unsigned long fpt_bitmap_leaves(const struct fpt_config *config)
 
 static inline size_t fpt_bitmap_size(const struct fpt_config *config)
 {
-	size_t reserve = sizeof(struct fpt_bitmap_extent) + fpt_bitmap_bytes(fpt_bitmap_leaves(config));
+	size_t reserve =
+		sizeof(struct fpt_bitmap_extent) + fpt_bitmap_bytes(fpt_bitmap_leaves(config));
 
 	return fpt_mem_cost(sizeof(struct fpt_bitmap)) +
 	       config->nr_cpus * (sizeof(struct fpt_bitmap_cpu) + reserve);
@@ -237,8 +244,8 @@ static inline int fpt_bitmap_init(struct fpt *t, const struct fpt_config *config
 }
 
 /*
- * An extent with room for size bytes, NULL without. The first so many are looked at; those with no room
- * for a leaf are left behind for good.
+ * An extent with room for size bytes, NULL without. The first so many are looked at; those with no
+ * room for a leaf are left behind for good.
  */
 static inline struct fpt_bitmap_extent *fpt_bitmap_room(struct fpt_bitmap_cpu *c, size_t size)
 {
@@ -277,11 +284,11 @@ static inline unsigned long fpt_bitmap_take(struct fpt_bitmap_cpu *c, size_t siz
 }
 
 /*
- * What a slot points to, 0: nothing. Then with take, it could not be filled; without, *none says whether it
- * could not have been.
+ * What a slot points to, 0: nothing. Then with take, it could not be filled; without, *none says
+ * whether it could not have been.
  */
-static inline unsigned long fpt_bitmap_get(struct fpt_bitmap_cpu *c, fpt_atomic_t *slot, size_t size,
-					   bool take, bool *none)
+static inline unsigned long fpt_bitmap_get(struct fpt_bitmap_cpu *c, fpt_atomic_t *slot,
+					   size_t size, bool take, bool *none)
 {
 	unsigned long now = fpt_load(slot, acquire);		/* O1 */
 
@@ -296,7 +303,10 @@ static inline unsigned long fpt_bitmap_get(struct fpt_bitmap_cpu *c, fpt_atomic_
 			fpt_store(&c->starved, size, relaxed);
 		return 0;
 	}
-	/* Reserved first and filled then, so that nobody takes memory that turns out not to be needed. */
+	/*
+	 * Reserved first and filled then, so that nobody takes memory that turns out not to be
+	 * needed.
+	 */
 	if (!take || !fpt_cas(slot, 0, FPT_BITMAP_TAKING, acq_rel))
 		return 0;
 	now = fpt_bitmap_take(c, size);
@@ -309,7 +319,8 @@ static inline void fpt_bitmap_at(struct fpt_bitmap_place *p, unsigned long level
 	struct fpt_bitmap_entry *entry = (struct fpt_bitmap_entry *)(uintptr_t)level;
 
 	p->entry = entry + p->i;
-	p->dirty = (fpt_atomic_t *)(void *)(entry + ((unsigned long)FPT_BITMAP_ENTRIES << p->level));
+	p->dirty =
+		(fpt_atomic_t *)(void *)(entry + ((unsigned long)FPT_BITMAP_ENTRIES << p->level));
 }
 
 /* Where a leaf is; NULL: nowhere yet. */
@@ -328,16 +339,20 @@ static inline fpt_atomic_t *fpt_bitmap_find(struct fpt_bitmap_cpu *c, unsigned l
 	return at > FPT_BITMAP_TAKING ? (fpt_atomic_t *)(uintptr_t)at : NULL;
 }
 
-/* The same for a leaf that is nowhere: with take, get it, and its level. NULL: see fpt_bitmap_get(). */
-static inline fpt_atomic_t *fpt_bitmap_grow(struct fpt_bitmap_cpu *c, struct fpt_bitmap_place *p, bool take,
-					    bool *none)
+/*
+ * The same for a leaf that is nowhere: with take, get it, and its level. NULL: see
+ * fpt_bitmap_get().
+ */
+static inline fpt_atomic_t *fpt_bitmap_grow(struct fpt_bitmap_cpu *c, struct fpt_bitmap_place *p,
+					    bool take, bool *none)
 {
 	unsigned long at;
 
 	*none = true;
 	if (p->level >= FPT_BITMAP_MAX_LEVELS)
 		return NULL;
-	at = fpt_bitmap_get(c, &c->level[p->level].at, fpt_bitmap_level_bytes(p->level), take, none);
+	at = fpt_bitmap_get(c, &c->level[p->level].at, fpt_bitmap_level_bytes(p->level), take,
+			    none);
 	if (!at)
 		return NULL;
 	fpt_bitmap_at(p, at);
@@ -349,12 +364,12 @@ static inline fpt_atomic_t *fpt_bitmap_grow(struct fpt_bitmap_cpu *c, struct fpt
 static inline void fpt_bitmap_raise(fpt_atomic_t *dirty, unsigned long bits)
 {
 	if (~fpt_load(dirty, acquire) & bits)
-		fpt_fetch_or(dirty, bits, seq_cst);
+		fpt_or(dirty, bits, seq_cst);
 }
 
 /*
- * Bits of these grains were set. All three are looked at, whatever the one below says: whoever raised it
- * may not have got further.
+ * Bits of these grains were set. All three are looked at, whatever the one below says: whoever
+ * raised it may not have got further.
  */
 static inline void fpt_bitmap_mark(struct fpt_bitmap_cpu *c, const struct fpt_bitmap_place *p,
 				   unsigned long grains)
@@ -378,7 +393,8 @@ static inline void fpt_bitmap_set(struct fpt_bitmap_cpu *c, const struct fpt_bit
 		if (span > nr)
 			span = nr;
 		/* Linearization of a free, per page. O2, O3. */
-		fpt_fetch_or(&leaf[i / FPT_WORD_BITS], fpt_xbitmap_mask(i % FPT_WORD_BITS, span), seq_cst);
+		fpt_or(&leaf[i / FPT_WORD_BITS], fpt_xbitmap_mask(i % FPT_WORD_BITS, span),
+		       seq_cst);
 		i += span;
 		nr -= span;
 	}
@@ -395,15 +411,21 @@ static inline void fpt_bitmap_clear(fpt_atomic_t *leaf, unsigned long i, unsigne
 		if (span > nr)
 			span = nr;
 		mask = fpt_xbitmap_mask(i % FPT_WORD_BITS, span);
-		/* Relaxed: the allocator orders it after the free before it and before the free after it. */
+		/*
+		 * Relaxed: the allocator orders it after the free before it and before the free
+		 * after it.
+		 */
 		if (fpt_load(w, relaxed) & mask)
-			fpt_fetch_and(w, ~mask, relaxed);
+			fpt_and(w, ~mask, relaxed);
 		i += span;
 		nr -= span;
 	}
 }
 
-/* Number of r's first leaf. r->index leaves one page out between ranges, and this one leaf: none is shared. */
+/*
+ * Number of r's first leaf. r->index leaves one page out between ranges, and this one leaf: none
+ * is shared.
+ */
 static inline unsigned long fpt_bitmap_first_leaf(struct fpt *t, struct fpt_xbitmap_range *r)
 {
 	return r->index / FPT_BITMAP_LEAF_PAGES + (unsigned long)(r - t->back.range);
@@ -441,7 +463,8 @@ static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_
 	return slow;
 }
 
-static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr, bool set)
+static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr,
+				     bool set)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	fpt_pfn_t outside = 0;
@@ -484,10 +507,10 @@ static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pf
 	leaf += i / FPT_WORD_BITS;
 	bit = 1UL << i % FPT_WORD_BITS;
 	if (set) {
-		fpt_fetch_or(leaf, bit, seq_cst);	/* as in fpt_bitmap_set() */
+		fpt_or(leaf, bit, seq_cst);	/* as in fpt_bitmap_set() */
 		fpt_bitmap_mark(c, &p, 1UL << i / FPT_BITMAP_GRAIN_PAGES);
 	} else if (fpt_load(leaf, relaxed) & bit) {
-		fpt_fetch_and(leaf, ~bit, relaxed);	/* as in fpt_bitmap_clear() */
+		fpt_and(leaf, ~bit, relaxed);	/* as in fpt_bitmap_clear() */
 	}
 	return true;
 }
@@ -511,9 +534,13 @@ static inline int fpt_bitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int or
 	return FPT_OK;
 }
 
-/* Move a grain to the back; i: its first page, counted from r->base. Neighbouring pages go together. */
-static inline void fpt_bitmap_drain_grain(struct fpt *t, unsigned int here, struct fpt_xbitmap_range *r,
-					  unsigned long i, fpt_atomic_t *word)
+/*
+ * Move a grain to the back; i: its first page, counted from r->base. Neighbouring pages go
+ * together.
+ */
+static inline void fpt_bitmap_drain_grain(struct fpt *t, unsigned int here,
+					  struct fpt_xbitmap_range *r, unsigned long i,
+					  fpt_atomic_t *word)
 {
 	unsigned long end = i + FPT_BITMAP_GRAIN_PAGES, first = i, nr = 0;
 
@@ -539,8 +566,8 @@ static inline void fpt_bitmap_drain_grain(struct fpt *t, unsigned int here, stru
 		fpt_update_back(t, here, r->base + first, nr, true);
 }
 
-static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here, struct fpt_bitmap_entry *e,
-					 unsigned long leaf)
+static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here,
+					 struct fpt_bitmap_entry *e, unsigned long leaf)
 {
 	unsigned long grains = fpt_xchg(&e->dirty, 0, acq_rel);		/* O3 */
 	fpt_atomic_t *words;
@@ -558,7 +585,8 @@ static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here, struc
 	for (; grains; grains &= grains - 1) {
 		unsigned long at = fpt_ctz(grains) * FPT_BITMAP_GRAIN_PAGES;
 
-		fpt_bitmap_drain_grain(t, here, &t->back.range[n], (leaf - first) * FPT_BITMAP_LEAF_PAGES + at,
+		fpt_bitmap_drain_grain(t, here, &t->back.range[n],
+				       (leaf - first) * FPT_BITMAP_LEAF_PAGES + at,
 				       words + at / FPT_WORD_BITS);
 	}
 }
@@ -575,8 +603,8 @@ static inline unsigned long fpt_bitmap_nr_leaves(struct fpt *t)
 	       (pages % FPT_BITMAP_LEAF_PAGES != 0);
 }
 
-static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here, struct fpt_bitmap_level *l,
-					  unsigned int level)
+static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here,
+					  struct fpt_bitmap_level *l, unsigned int level)
 {
 	unsigned long words = fpt_xchg(&l->dirty, 0, acq_rel), w, bits;		/* O3 */
 	struct fpt_bitmap_place p = { level, 0, NULL, NULL };
@@ -588,7 +616,8 @@ static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here, stru
 			bits = fpt_xchg(&p.dirty[w], 0, acq_rel);		/* O3 */
 			for (; bits; bits &= bits - 1)
 				fpt_bitmap_drain_leaf(t, here, p.entry + fpt_ctz(bits),
-						      fpt_bitmap_first(level) + p.i + fpt_ctz(bits));
+						      fpt_bitmap_first(level) + p.i +
+							      fpt_ctz(bits));
 		}
 	}
 }
@@ -621,10 +650,13 @@ static inline size_t fpt_bitmap_used(struct fpt_bitmap_cpu *c, size_t *left)
 	return used;
 }
 
-/* Bytes, a header among them, that a CPU wants: see fpt_wanted(). all: those that it can ever use. */
+/*
+ * Bytes, a header among them, that a CPU wants: see fpt_wanted(). all: those that it can ever use.
+ */
 static inline size_t fpt_bitmap_wants(struct fpt_bitmap *b, struct fpt_bitmap_cpu *c, size_t all)
 {
-	size_t starved = fpt_load(&c->starved, relaxed), left, used = fpt_bitmap_used(c, &left), want;
+	size_t starved = fpt_load(&c->starved, relaxed), left, used = fpt_bitmap_used(c, &left),
+	       want;
 
 	if (used >= all || (!starved && (left >= b->reserve / 2 || left >= all - used)))
 		return 0;
@@ -665,7 +697,9 @@ static inline int fpt_bitmap_refill(struct fpt *t, struct fpt_mem *m)
 			e = fpt_bitmap_take_extent(m, want);
 			if (!e)
 				break;
-			/* Counted first: fpt_bitmap_memory() never finds more left than there is. */
+			/*
+			 * Counted first: fpt_bitmap_memory() never finds more left than there is.
+			 */
 			fpt_fetch_add(&b->refilled, before - m->size, relaxed);
 			fpt_store(&c->last->link, (unsigned long)(uintptr_t)e, release);	/* O1 */
 			c->last = e;

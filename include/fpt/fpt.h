@@ -2,8 +2,9 @@
 /*
  * fpt.h - free-page tracking: the one header to include
  *
- * An allocator's hooks say which pages became free and which were taken; a reporter takes large free
- * ranges out, hands them to a host, and gives them back. The tracker in between can be swapped.
+ * An allocator's hooks say which pages became free and which were taken; a reporter takes large
+ * free ranges out, hands them to a host, and gives them back. The tracker in between can be
+ * swapped.
  *
  *	struct fpt_config config = { .ops = &fpt_xbitmap_ops, .nr_cpus = 8, .order = 9 };
  *	size_t size = fpt_size(&config);
@@ -31,12 +32,13 @@
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_none_ops	nothing			what the calls cost
  *
- * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap, xbitmap, lockmap
- * or none before including this header, in every file that calls the hooks of such trackers; the hooks
- * are then direct calls that inline, and config.ops must be that tracker's.
+ * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap,
+ * xbitmap, lockmap or none before including this header, in every file that calls the hooks of
+ * such trackers; the hooks are then direct calls that inline, and config.ops must be that
+ * tracker's.
  *
- * Reading order: compat/compat.h (the seam), types.h, xbitmap.h (the back), tracker.h (the contract),
- * array.h, bitmap.h, lockmap.h (fronts), report.h (the way to the host).
+ * Reading order: compat/compat.h (the seam), types.h, xbitmap.h (the back), tracker.h (the
+ * contract), array.h, bitmap.h, lockmap.h (fronts), report.h (the way to the host).
  */
 #ifndef FPT_H
 #define FPT_H
@@ -86,8 +88,8 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 }
 
 /*
- * No hook and no reporter may be running or come later. Afterwards the donated memory is the caller's
- * again.
+ * No hook and no reporter may be running or come later. Afterwards the donated memory is the
+ * caller's again.
  */
 static inline void fpt_destroy(struct fpt *t)
 {
@@ -95,8 +97,8 @@ static inline void fpt_destroy(struct fpt *t)
 }
 
 /*
- * Bytes to donate to fpt_add_range(): for page-exact tracking (exact), or the least, with one bit per
- * block. 0: there can be no such range.
+ * Bytes to donate to fpt_add_range(): for page-exact tracking (exact), or the least, with one bit
+ * per block. 0: there can be no such range.
  */
 static inline size_t fpt_range_size(const struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, bool exact)
 {
@@ -114,7 +116,8 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 	unsigned long n = fpt_load(&t->back.nr_ranges, relaxed), pages = 0;
 
 	if (n)
-		pages = t->back.range[n - 1].index + (t->back.range[n - 1].nr_blocks << t->back.order) + 1;
+		pages = t->back.range[n - 1].index +
+			(t->back.range[n - 1].nr_blocks << t->back.order) + 1;
 	/* nr may grow to whole blocks at both edges. */
 	pages += 2UL << t->back.order;
 	if (t->ops->max_pages && (pages > t->ops->max_pages || nr > t->ops->max_pages - pages))
@@ -123,8 +126,9 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 }
 
 /*
- * Bytes that the tracker would now make use of in fpt_refill(), for all CPUs whose reserve is low. Until it
- * gets them it works, slower. 0: none, always so for trackers that do not grow. Any context. Wait-free.
+ * Bytes that the tracker would now make use of in fpt_refill(), for all CPUs whose reserve is low.
+ * Until it gets them it works, slower. 0: none, always so for trackers that do not grow. Any
+ * context. Wait-free.
  */
 static inline size_t fpt_wanted(struct fpt *t)
 {
@@ -132,9 +136,9 @@ static inline size_t fpt_wanted(struct fpt *t)
 }
 
 /*
- * Donate memory to CPUs whose reserve is low, as much of m as is wanted: see types.h. Concurrently with
- * hooks and reporters, but not with another fpt_refill(). The reporter's business, before a pass.
- * FPT_ENOMEM: m does not hold what any one CPU wants; then it is unchanged.
+ * Donate memory to CPUs whose reserve is low, as much of m as is wanted: see types.h. Concurrently
+ * with hooks and reporters, but not with another fpt_refill(). The reporter's business, before a
+ * pass. FPT_ENOMEM: m does not hold what any one CPU wants; then it is unchanged.
  */
 static inline int fpt_refill(struct fpt *t, struct fpt_mem *m)
 {
@@ -154,7 +158,10 @@ static inline void fpt_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 #endif
 }
 
-/* 2^order pages from pfn on were taken. FPT_OK: go ahead. Contract: tracker.h. Progress: the tracker's. */
+/*
+ * 2^order pages from pfn on were taken. FPT_OK: go ahead. Contract: tracker.h. Progress: the
+ * tracker's.
+ */
 static inline int fpt_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
 #ifdef FPT_TRACKER

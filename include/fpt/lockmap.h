@@ -26,7 +26,8 @@ static inline size_t fpt_lockmap_size(const struct fpt_config *config)
 	return fpt_mem_cost(sizeof(struct fpt_lockmap));
 }
 
-static inline int fpt_lockmap_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
+static inline int fpt_lockmap_init(struct fpt *t, const struct fpt_config *config,
+				   struct fpt_mem *m)
 {
 	struct fpt_lockmap *l = (struct fpt_lockmap *)fpt_mem_take(m, sizeof(*l));
 

@@ -6,17 +6,18 @@
  *	   ^                 |                                       |
  *	   +--- BUSY --------+--- USED: until next freed             +--- refused: hint kept
  *
- * The isolate protocol: before the host may discard a block, the owner of the memory (the allocator)
- * takes it out, so that nobody can be given a page of it. The tracker's word is a hint; isolation
- * decides. That is what keeps data safe (a stale hint costs an attempt, never a page).
+ * The isolate protocol: before the host may discard a block, the owner of the memory (the
+ * allocator) takes it out, so that nobody can be given a page of it. The tracker's word is a hint;
+ * isolation decides. That is what keeps data safe (a stale hint costs an attempt, never a page).
  *
  * Pull: the reporter decides when. One pass is fpt_pass_begin() and then fpt_pass_next() until it
- * submits nothing though fewer than max_in_flight pages are out. Whatever was freed, and not touched since, before a pass began is found by it, or by the
- * next where a tracker's header says "two drains" or another reporter's pass overlaps.
+ * submits nothing though fewer than max_in_flight pages are out. Whatever was freed, and not
+ * touched since, before a pass began is found by it, or by the next where a tracker's header says
+ * "two drains" or another reporter's pass overlaps.
  *
- * Who may call what: a struct fpt_reporter is one caller's at a time. Several reporters may work on
- * one tracker concurrently with each other and with all hooks. The callbacks may sleep if the caller
- * may; they run with nothing held.
+ * Who may call what: a struct fpt_reporter is one caller's at a time. Several reporters may work
+ * on one tracker concurrently with each other and with all hooks. The callbacks may sleep if the
+ * caller may; they run with nothing held.
  *
  * Progress: lock-free but for the callbacks.
  *
@@ -42,10 +43,10 @@ struct fpt_owner_ops {
 	/* Give back what isolate took. */
 	void (*put_back)(void *ctx, struct fpt_range r);
 	/*
-	 * For trackers whose hooks do not see allocations (ops->retracts is false), else unused: false when
-	 * the page is owned. True from before its free hook is called until it is taken again: a page
-	 * on its way back is free here, or its hint could be lost. May answer true when in doubt. NULL:
-	 * always true.
+	 * For trackers whose hooks do not see allocations (ops->retracts is false), else unused:
+	 * false when the page is owned. True from before its free hook is called until it is taken
+	 * again: a page on its way back is free here, or its hint could be lost. May answer true
+	 * when in doubt. NULL: always true.
 	 */
 	bool (*is_free)(void *ctx, fpt_pfn_t pfn);
 };
@@ -86,20 +87,21 @@ static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 }
 
 /*
- * HINTED -> CLAIMED. Claims blocks from the cursor on, up to max; returns how many, and fewer than max only
- * when it has come to the end (the cursor is then at the beginning again). Every claim is ended with
- * fpt_release() or, once its block is isolated, with fpt_submit() and fpt_complete(). Most callers use
- * fpt_pass_next(), which does all of this.
+ * HINTED -> CLAIMED. Claims blocks from the cursor on, up to max; returns how many, and fewer than
+ * max only when it has come to the end (the cursor is then at the beginning again). Every claim is
+ * ended with fpt_release() or, once its block is isolated, with fpt_submit() and fpt_complete().
+ * Most callers use fpt_pass_next(), which does all of this.
  */
-static inline unsigned int fpt_claim(struct fpt *t, struct fpt_cursor *cursor, struct fpt_range *claim,
-				     unsigned int max)
+static inline unsigned int fpt_claim(struct fpt *t, struct fpt_cursor *cursor,
+				     struct fpt_range *claim, unsigned int max)
 {
 	unsigned int n = 0;
 
 	while (n < max && fpt_xbitmap_claim(&t->back, cursor, &claim[n]))
 		n++;
 	if (n)
-		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED, (unsigned long)n << t->back.order);
+		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED,
+			  (unsigned long)n << t->back.order);
 	return n;
 }
 
@@ -107,7 +109,8 @@ static inline unsigned int fpt_claim(struct fpt *t, struct fpt_cursor *cursor, s
 static inline void fpt_release(struct fpt *t, const struct fpt_range *claim, enum fpt_isolated why)
 {
 	FPT_ASSERT(why != FPT_TAKEN);
-	fpt_count(t, fpt_cpu(t->nr_cpus), why == FPT_USED ? FPT_STAT_USED : FPT_STAT_BUSY, claim->nr);
+	fpt_count(t, fpt_cpu(t->nr_cpus), why == FPT_USED ? FPT_STAT_USED : FPT_STAT_BUSY,
+		  claim->nr);
 	fpt_xbitmap_end_claim(&t->back, claim, why != FPT_USED);
 }
 
@@ -118,8 +121,8 @@ static inline void fpt_submit(struct fpt *t, const struct fpt_range *claim)
 }
 
 /*
- * SUBMITTED -> reported (ok), or HINTED again. Call after the block is back in the allocator: the claim
- * keeps others away until then.
+ * SUBMITTED -> reported (ok), or HINTED again. Call after the block is back in the allocator: the
+ * claim keeps others away until then.
  */
 static inline void fpt_complete(struct fpt *t, const struct fpt_range *claim, bool ok)
 {
@@ -128,9 +131,9 @@ static inline void fpt_complete(struct fpt *t, const struct fpt_range *claim, bo
 }
 
 /*
- * A tracker that does not see allocations keeps bits of pages long used. Clear those that the owner says
- * are used, then ask again: a page freed in between is set by its free after the clear, or found free
- * here and set again.
+ * A tracker that does not see allocations keeps bits of pages long used. Clear those that the
+ * owner says are used, then ask again: a page freed in between is set by its free after the clear,
+ * or found free here and set again.
  */
 static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_range *claim)
 {
@@ -173,7 +176,10 @@ static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_ba
 		struct fpt_range *claim = &b->range[b->nr];
 		enum fpt_isolated got;
 
-		/* Not from the beginning again: a block that was busy or refused waits for the next pass. */
+		/*
+		 * Not from the beginning again: a block that was busy or refused waits for the
+		 * next pass.
+		 */
 		if (!fpt_claim(rep->t, &rep->cursor, claim, 1)) {
 			rep->over = true;
 			break;

@@ -9,18 +9,19 @@
  *	   [back]                    an xbitmap: the reporter claims from it (report.h)
  *
  * A tracker is a struct fpt_ops and, for compile-time selection, functions named fpt_NAME_free and
- * fpt_NAME_alloc. The tracker "xbitmap" has no front: its hooks write the back. The struct is a constant in
- * a header, one object per file that includes it: compare trackers by name, not by address.
+ * fpt_NAME_alloc. The tracker "xbitmap" has no front: its hooks write the back. The struct is a
+ * constant in a header, one object per file that includes it: compare trackers by name, not by
+ * address.
  *
  * Contract of the hooks, whichever the tracker:
  *
  *	free	is called before anybody else can get the pages
  *	alloc	is called after taking the pages and before the first write to them
  *
- * by any thread, in the kernel from any context but NMI, interrupts on or off. order: log2 of the pages,
- * at most FPT_MAX_ORDER; pfn need not be aligned. Nothing is stored in a free page. Hooks do not lock,
- * allocate, wait, or enter the kernel, except where a tracker's header says so. Pages in no range are
- * counted and otherwise ignored. alloc returns FPT_OK.
+ * by any thread, in the kernel from any context but NMI, interrupts on or off. order: log2 of the
+ * pages, at most FPT_MAX_ORDER; pfn need not be aligned. Nothing is stored in a free page. Hooks
+ * do not lock, allocate, wait, or enter the kernel, except where a tracker's header says so. Pages
+ * in no range are counted and otherwise ignored. alloc returns FPT_OK.
  */
 #ifndef FPT_TRACKER_H
 #define FPT_TRACKER_H
@@ -48,12 +49,17 @@ struct fpt_ops {
 	int (*init)(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m);
 	void (*free)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	int (*alloc)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
-	/* Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks. */
+	/*
+	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks.
+	 */
 	void (*drain)(struct fpt *t);
 	/* fpt_wanted(), fpt_refill(). NULL: the front does not grow. */
 	size_t (*wanted)(struct fpt *t);
 	int (*refill)(struct fpt *t, struct fpt_mem *m);
-	/* Correct the bytes donated and in use for what front_bytes does not tell. NULL: it tells all. */
+	/*
+	 * Correct the bytes donated and in use for what front_bytes does not tell. NULL: it tells
+	 * all.
+	 */
 	void (*memory)(struct fpt *t, size_t *donated, size_t *used);
 };
 
@@ -76,7 +82,8 @@ static inline void fpt_count(struct fpt *t, unsigned int cpu, enum fpt_stat stat
 }
 
 /* Write the back and count what came of it. */
-static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr, bool set)
+static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr,
+				   bool set)
 {
 	unsigned long refaulted;
 	bool coarse = false;
@@ -91,8 +98,8 @@ static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 }
 
 /*
- * The tracker "xbitmap": the back alone. Slow path (counted): events on coarse chunks. Drops nothing.
- * Progress: wait-free.
+ * The tracker "xbitmap": the back alone. Slow path (counted): events on coarse chunks. Drops
+ * nothing. Progress: wait-free.
  */
 static inline void fpt_xbitmap_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
@@ -111,7 +118,10 @@ static inline int fpt_xbitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 	return FPT_OK;
 }
 
-/* Here and in every tracker: __extension__, because C++ had no designated initializers before C++20. */
+/*
+ * Here and in every tracker: __extension__, because C++ had no designated initializers before
+ * C++20.
+ */
 __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)) = {
 	.name = "xbitmap",
 	.retracts = true,

@@ -2,25 +2,34 @@
 /*
  * types.h - pages, ranges, results, donated memory, counters
  *
- * fpt never allocates. Memory is donated by the caller in calls that say so (fpt_init, fpt_add_range,
- * fpt_refill), as a struct fpt_mem that is consumed from the front; it stays in use until fpt_destroy
- * returns.
+ * fpt never allocates. Memory is donated by the caller in calls that say so (fpt_init,
+ * fpt_add_range, fpt_refill), as a struct fpt_mem that is consumed from the front; it stays in use
+ * until fpt_destroy returns.
  */
 #ifndef FPT_TYPES_H
 #define FPT_TYPES_H
 
 #include <fpt/compat/compat.h>
 
-/* A page frame number. Every value is valid, the largest included; the size of a page is the caller's. */
+/*
+ * A page frame number. Every value is valid, the largest included; the size of a page is the
+ * caller's.
+ */
 typedef unsigned long fpt_pfn_t;
 
-/* nr pages from pfn on; nr is not 0. The last page is pfn + nr - 1, so that every page can be named. */
+/*
+ * nr pages from pfn on; nr is not 0. The last page is pfn + nr - 1, so that every page can be
+ * named.
+ */
 struct fpt_range {
 	fpt_pfn_t pfn;
 	fpt_pfn_t nr;
 };
 
-/* Results: not negative is success of a kind, negative an error; what it leaves is said at each function. */
+/*
+ * Results: not negative is success of a kind, negative an error; what it leaves is said at each
+ * function.
+ */
 enum {
 	FPT_OK = 0,
 	FPT_IN_FLIGHT = 1,	/* from alloc hooks: the page is being reported */
@@ -37,8 +46,8 @@ struct fpt_mem {
 };
 
 /*
- * Take size bytes, aligned to a cache line, zeroed, off the front of m. NULL when there is not enough;
- * then m is unchanged.
+ * Take size bytes, aligned to a cache line, zeroed, off the front of m. NULL when there is not
+ * enough; then m is unchanged.
  */
 static inline void *fpt_mem_take(struct fpt_mem *m, size_t size)
 {

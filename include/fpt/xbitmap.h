@@ -2,11 +2,12 @@
 /*
  * xbitmap.h - a sparse bitmap of free pages, for all CPUs, that knows its wholly free blocks
  *
- * Purpose. One bit per page: set means free. Any CPU's clear retracts any CPU's set. A *block* is an
- * aligned run of 2^order pages, the unit of reporting; a claim takes out one block whose bits are all
- * set. It is a tracker of its own (the hooks write it directly, see tracker.h) and the back in which
- * the reporter keeps what the per-CPU trackers hand over. After the sparse bitmap that was proposed
- * for guest free page hinting in 2019 and the kernel's sbitmap; the summary follows mimalloc's bitmap.
+ * Purpose. One bit per page: set means free. Any CPU's clear retracts any CPU's set. A *block* is
+ * an aligned run of 2^order pages, the unit of reporting; a claim takes out one block whose bits
+ * are all set. It is a tracker of its own (the hooks write it directly, see tracker.h) and the
+ * back in which the reporter keeps what the per-CPU trackers hand over. After the sparse bitmap
+ * that was proposed for guest free page hinting in 2019 and the kernel's sbitmap; the summary
+ * follows mimalloc's bitmap.
  *
  * Layout, per range of pages:
  *
@@ -37,14 +38,15 @@
  *	add_range		everything but itself	any, once per range
  *	init			nothing
  *
- * Ordering. The store-then-look pairs (compat.h) are: a set writes page bits, then looks at the block's
- * other words and at hinted, while a claim clears hinted, then looks at the page bits; a touch drops the
- * reported mark, then a set looks at hinted, while a claim clears hinted, then looks at the mark; and a set
- * raises hinted[l], then looks at hinted[l + 1], while pruning clears hinted[l + 1], then looks at
- * hinted[l] again. Whoever comes second sees the first.
+ * Ordering. The store-then-look pairs (compat.h) are: a set writes page bits, then looks at the
+ * block's other words and at hinted, while a claim clears hinted, then looks at the page bits; a
+ * touch drops the reported mark, then a set looks at hinted, while a claim clears hinted, then
+ * looks at the mark; and a set raises hinted[l], then looks at hinted[l + 1], while pruning clears
+ * hinted[l + 1], then looks at hinted[l] again. Whoever comes second sees the first.
  *
- * Progress. set, clear, submit, complete: wait-free, bounded by the words of the event and the levels.
- * Scanning for hints: lock-free, no bound but the size of the bitmap.
+ * Progress. set, clear: wait-free, bounded by the words of the event and the levels; dropping a
+ * reported mark is one read-modify-write with a result, which some machines make a loop of
+ * compare-and-swap (x86). Claims, submit, complete and scanning for hints: lock-free.
  *
  * Full. A range added with memory for all its chunks is exact for good. Otherwise, when no chunk
  * is left for a page to be freed (one that a racing set is about to return counts as taken), its
@@ -57,7 +59,10 @@
 
 #include <fpt/types.h>
 
-/* Bytes of page bits per chunk: what one first free takes from the pool. A power of two, >= one word. */
+/*
+ * Bytes of page bits per chunk: what one first free takes from the pool. A power of two, >= one
+ * word.
+ */
 #ifndef FPT_XBITMAP_CHUNK_BYTES
 #define FPT_XBITMAP_CHUNK_BYTES 4096
 #endif
@@ -155,11 +160,11 @@ static inline size_t fpt_xbitmap_words_cost(unsigned long words)
 }
 
 /*
- * Bytes that fpt_xbitmap_add_range() needs for this range: with every chunk that it can use when exact,
- * else the metadata alone. 0: there can be no such range.
+ * Bytes that fpt_xbitmap_add_range() needs for this range: with every chunk that it can use when
+ * exact, else the metadata alone. 0: there can be no such range.
  */
-static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
-					    bool exact)
+static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn_t pfn,
+					    fpt_pfn_t nr, bool exact)
 {
 	struct fpt_xbitmap_range r;
 	unsigned long bits;
@@ -168,7 +173,8 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 
 	if (!fpt_xbitmap_shape(x, pfn, nr, &r))
 		return 0;
-	size = fpt_xbitmap_words_cost(r.nr_chunks) + fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_chunks));
+	size = fpt_xbitmap_words_cost(r.nr_chunks) +
+	       fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_chunks));
 	size += 2 * fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	for (l = 0, bits = r.nr_blocks; l < r.nr_levels; l++, bits = fpt_xbitmap_words(bits))
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
@@ -183,8 +189,9 @@ static inline fpt_atomic_t *fpt_xbitmap_take_words(struct fpt_mem *m, unsigned l
 }
 
 /*
- * Add pages, all held. Memory is taken off m: first the metadata, then as many chunks as fit and can be
- * used. Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (m does not hold the metadata).
+ * Add pages, all held. Memory is taken off m: first the metadata, then as many chunks as fit and
+ * can be used. Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (m does not
+ * hold the metadata).
  */
 static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
 					struct fpt_mem *m)
@@ -205,7 +212,8 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	for (i = 0; i < n; i++) {
 		fpt_pfn_t theirs = x->range[i].base >> x->order, ours = r->base >> x->order;
 
-		if (ours >= theirs ? ours - theirs < x->range[i].nr_blocks : theirs - ours < r->nr_blocks)
+		if (ours >= theirs ? ours - theirs < x->range[i].nr_blocks
+				   : theirs - ours < r->nr_blocks)
 			return FPT_ERANGE;
 	}
 	r->chunk = fpt_xbitmap_take_words(&rest, r->nr_chunks);
@@ -228,7 +236,10 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	if (n) {
 		struct fpt_xbitmap_range *before = r - 1;
 
-		/* One number is left out: no run of dense numbers leads from one range into the next. */
+		/*
+		 * One number is left out: no run of dense numbers leads from one range into the
+		 * next.
+		 */
 		r->index = before->index + (before->nr_blocks << x->order) + 1;
 	}
 	*m = rest;
@@ -255,8 +266,11 @@ static inline unsigned long fpt_xbitmap_pool(struct fpt_xbitmap *x, struct fpt_x
 	return (unsigned long)(uintptr_t)(r->pool + i * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x)));
 }
 
-/* An unused chunk of a pool that has fewer than the range; 0: none. At most one look at each word. */
-static inline unsigned long fpt_xbitmap_pool_take(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r)
+/*
+ * An unused chunk of a pool that has fewer than the range; 0: none. At most one look at each word.
+ */
+static inline unsigned long fpt_xbitmap_pool_take(struct fpt_xbitmap *x,
+						  struct fpt_xbitmap_range *r)
 {
 	unsigned long i, w;
 
@@ -281,7 +295,8 @@ static inline unsigned long fpt_xbitmap_pool_take(struct fpt_xbitmap *x, struct 
 static inline void fpt_xbitmap_pool_return(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
 					   unsigned long address)
 {
-	unsigned long i = (address - fpt_xbitmap_pool(x, r, 0)) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+	unsigned long i =
+		(address - fpt_xbitmap_pool(x, r, 0)) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 
 	fpt_fetch_or(&r->pool_returned[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, relaxed);
 }
@@ -311,7 +326,8 @@ static inline unsigned long fpt_xbitmap_chunk(struct fpt_xbitmap *x, struct fpt_
 }
 
 /* The word with the bit of page i (counted from r->base) in a chunk that is not coarse. */
-static inline fpt_atomic_t *fpt_xbitmap_word(struct fpt_xbitmap *x, unsigned long chunk, unsigned long i)
+static inline fpt_atomic_t *fpt_xbitmap_word(struct fpt_xbitmap *x, unsigned long chunk,
+					     unsigned long i)
 {
 	unsigned long in_chunk = i & ((1UL << x->chunk_shift) - 1);
 
@@ -330,10 +346,12 @@ static inline bool fpt_xbitmap_test_block(fpt_atomic_t *map, unsigned long b)
 }
 
 /*
- * Raise block b in hinted[from] and above. Every level is looked at even when the one below was raised
- * already: whoever raised it may not have got further yet. The load is the look of a store-then-look.
+ * Raise block b in hinted[from] and above. Every level is looked at even when the one below was
+ * raised already: whoever raised it may not have got further yet. The load is the look of a
+ * store-then-look.
  */
-static inline void fpt_xbitmap_raise(struct fpt_xbitmap_range *r, unsigned long b, unsigned int from)
+static inline void fpt_xbitmap_raise(struct fpt_xbitmap_range *r, unsigned long b,
+				     unsigned int from)
 {
 	unsigned int l;
 
@@ -342,7 +360,7 @@ static inline void fpt_xbitmap_raise(struct fpt_xbitmap_range *r, unsigned long 
 		unsigned long bit = 1UL << b % FPT_WORD_BITS;
 
 		if (!(fpt_load(w, seq_cst) & bit))
-			fpt_fetch_or(w, bit, seq_cst);
+			fpt_or(w, bit, seq_cst);
 		b /= FPT_WORD_BITS;
 	}
 }
@@ -359,7 +377,10 @@ static inline bool fpt_xbitmap_lower(struct fpt_xbitmap_range *r, unsigned long 
 
 		if (!l && !(old & bit))
 			return false;
-		/* A summary bit goes before its word is looked at again: clear, re-test, set again. */
+		/*
+		 * A summary bit goes before its word is looked at again: clear, re-test, set
+		 * again.
+		 */
 		if (l && fpt_load(&r->hinted[l - 1][b], seq_cst)) {
 			fpt_xbitmap_raise(r, b, l);
 			return true;
@@ -372,7 +393,8 @@ static inline bool fpt_xbitmap_lower(struct fpt_xbitmap_range *r, unsigned long 
 }
 
 /* Is block b wholly inside the range as added? */
-static inline bool fpt_xbitmap_inside(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r, unsigned long b)
+static inline bool fpt_xbitmap_inside(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
+				      unsigned long b)
 {
 	fpt_pfn_t first = r->base + (b << x->order);
 	fpt_pfn_t last = first + ((1UL << x->order) - 1);
@@ -405,18 +427,21 @@ static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_
 	if (!fpt_xbitmap_test_block(r->reported, b))
 		return 0;
 	/* The store of a store-then-look: fpt_xbitmap_claim_block() looks. */
-	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, seq_cst) & bit ? 1UL << x->order : 0;
+	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, seq_cst) & bit ? 1UL << x->order
+										   : 0;
 }
 
 /*
- * Set or clear the bits of pages [i, i + nr), counted from r->base and inside r. Returns the pages of
- * blocks that lost their reported mark. *coarse is set when a page had no bit.
+ * Set or clear the bits of pages [i, i + nr), counted from r->base and inside r. Returns the pages
+ * of blocks that lost their reported mark. *coarse is set when a page had no bit.
  *
- * Only two moments of a block matter to anyone but its bits: a set that may have made it full, and a
- * clear that found it full, the first touch after a report. Both are seen in the word that changes.
+ * Only two moments of a block matter to anyone but its bits: a set that may have made it full, and
+ * a clear that found it full, the first touch after a report. Both are seen in the word that
+ * changes.
  */
 static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
-					      unsigned long i, unsigned long nr, bool set, bool *coarse)
+					      unsigned long i, unsigned long nr, bool set,
+					      bool *coarse)
 {
 	unsigned long block_nr = 1UL << x->order, refaulted = 0;
 
@@ -445,8 +470,8 @@ static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_
 		}
 		w = fpt_xbitmap_word(x, chunk, i - span);
 		/*
-		 * A set looks after it has written. A clear looks before: whoever took pages of a reported
-		 * block first finds it full, and who follows leaves the mark to that one.
+		 * A set looks after it has written. A clear looks before: whoever took pages of a
+		 * reported block first finds it full, and who follows leaves the mark to that one.
 		 */
 		if (set)
 			fpt_or(w, mask, seq_cst);
@@ -454,7 +479,8 @@ static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_
 		if (!set)
 			fpt_and(w, ~mask, release);
 		if (block_nr < FPT_WORD_BITS)
-			mask = fpt_xbitmap_mask((i - span) % FPT_WORD_BITS / block_nr * block_nr, block_nr);
+			mask = fpt_xbitmap_mask((i - span) % FPT_WORD_BITS / block_nr * block_nr,
+						block_nr);
 		else
 			mask = ~0UL;
 		if ((now & mask) != mask)
@@ -468,12 +494,12 @@ static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_
 }
 
 /*
- * Set (free) or clear (taken) the bits of nr pages from pfn on. Pages in no range are left out; returns
- * how many. *refaulted and *coarse as fpt_xbitmap_write() says. Linearization, per page: the atomic
- * operation on its word.
+ * Set (free) or clear (taken) the bits of nr pages from pfn on. Pages in no range are left out;
+ * returns how many. *refaulted and *coarse as fpt_xbitmap_write() says. Linearization, per page:
+ * the atomic operation on its word.
  */
-static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr, bool set,
-					   unsigned long *refaulted, bool *coarse)
+static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
+					   bool set, unsigned long *refaulted, bool *coarse)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
 	fpt_pfn_t outside = 0;
@@ -493,7 +519,10 @@ static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn,
 	return outside;
 }
 
-/* First hinted block at or after *b. A scan that races with lower() may miss a hint; the next sees it. */
+/*
+ * First hinted block at or after *b. A scan that races with lower() may miss a hint; the next sees
+ * it.
+ */
 static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned long *b)
 {
 	unsigned long i = *b, nbits[FPT_XBITMAP_MAX_LEVELS];
@@ -503,7 +532,8 @@ static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned l
 		nbits[l] = l ? fpt_xbitmap_words(nbits[l - 1]) : r->nr_blocks;
 	for (l = 0; l < r->nr_levels && i < nbits[l];) {
 		unsigned long first = i / FPT_WORD_BITS;
-		unsigned long w = fpt_load(&r->hinted[l][first], acquire) & (~0UL << i % FPT_WORD_BITS);
+		unsigned long w =
+			fpt_load(&r->hinted[l][first], acquire) & (~0UL << i % FPT_WORD_BITS);
 
 		if (!w) {
 			i = first + 1;	/* nothing here: the next word's bit, one level up */
@@ -528,8 +558,8 @@ static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned lon
 }
 
 /*
- * Claim hinted block b. False: it was not hinted any more, is in a claim already, was reported since it
- * was hinted, or is not full.
+ * Claim hinted block b. False: it was not hinted any more, is in a claim already, was reported
+ * since it was hinted, or is not full.
  */
 static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
 					   unsigned long b)
@@ -552,10 +582,11 @@ static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbi
 }
 
 /*
- * Claim the next block at or after the cursor, which moves behind it. False: there was none to the end,
- * and the cursor stands at the beginning again.
+ * Claim the next block at or after the cursor, which moves behind it. False: there was none to the
+ * end, and the cursor stands at the beginning again.
  */
-static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c, struct fpt_range *out)
+static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c,
+				     struct fpt_range *out)
 {
 	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
 
@@ -591,8 +622,8 @@ static inline struct fpt_xbitmap_range *fpt_xbitmap_of_claim(struct fpt_xbitmap 
 }
 
 /*
- * The claimed block is about to go to the host. Called while nobody can take its pages: a touch after
- * this call drops the mark again (X5).
+ * The claimed block is about to go to the host. Called while nobody can take its pages: a touch
+ * after this call drops the mark again (X5).
  */
 static inline void fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_range *claim)
 {
@@ -606,10 +637,11 @@ static inline void fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_ra
 }
 
 /*
- * End a claim. rehint: it was not reported and shall be found again. Without, it is found again when
- * a page of it is next freed.
+ * End a claim. rehint: it was not reported and shall be found again. Without, it is found again
+ * when a page of it is next freed.
  */
-static inline void fpt_xbitmap_end_claim(struct fpt_xbitmap *x, const struct fpt_range *claim, bool rehint)
+static inline void fpt_xbitmap_end_claim(struct fpt_xbitmap *x, const struct fpt_range *claim,
+					 bool rehint)
 {
 	unsigned long b;
 	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
@@ -621,7 +653,9 @@ static inline void fpt_xbitmap_end_claim(struct fpt_xbitmap *x, const struct fpt
 	fpt_xbitmap_unclaim(r, b);
 }
 
-/* Is a page free, as far as bits tell? Coarse: true when its block is hinted. For tests and tools. */
+/*
+ * Is a page free, as far as bits tell? Coarse: true when its block is hinted. For tests and tools.
+ */
 static inline bool fpt_xbitmap_test(struct fpt_xbitmap *x, fpt_pfn_t pfn)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
@@ -640,7 +674,8 @@ static inline bool fpt_xbitmap_is_coarse(struct fpt_xbitmap *x, fpt_pfn_t pfn)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
 
-	return r && fpt_xbitmap_chunk(x, r, (pfn - r->base) >> x->chunk_shift, false) == FPT_XBITMAP_COARSE;
+	return r && fpt_xbitmap_chunk(x, r, (pfn - r->base) >> x->chunk_shift, false) ==
+			    FPT_XBITMAP_COARSE;
 }
 
 /* Bytes donated, and of them in use (chunks handed out count). */

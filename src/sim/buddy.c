@@ -147,7 +147,9 @@ void buddy_take(struct buddy *b, uint64_t page, unsigned int order)
 {
 	uint64_t nr = UINT64_C(1) << order, i;
 
-	/* The history may take as one what was freed as several smaller blocks that did not merge. */
+	/*
+	 * The history may take as one what was freed as several smaller blocks that did not merge.
+	 */
 	if (order <= GUEST_MAX_ORDER) {
 		unsigned int o;
 

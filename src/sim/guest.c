@@ -28,8 +28,8 @@ static int fail(struct trace_error *err, const char *what)
 }
 
 /*
- * Join neighbours until there are no more than the trackers take; the smallest gap goes first. Returns the
- * pages of the gaps: states are kept for them, too.
+ * Join neighbours until there are no more than the trackers take; the smallest gap goes first.
+ * Returns the pages of the gaps: states are kept for them, too.
  */
 static uint64_t join_spans(struct guest_span *span, size_t *nr, size_t max)
 {
@@ -82,8 +82,10 @@ static int make_spans(struct guest *g, const struct trace *t, struct trace_error
 	free(span);
 	if (gaps > GUEST_MAX_GAPS) {
 		snprintf(err->text, sizeof(err->text),
-			 "guest: the trace's pages are in %zu areas, more than the %d that trackers take and "
-			 "too far apart to be joined", areas, GUEST_MAX_SPANS);
+			 "guest: the trace's pages are in %zu areas, more than the %d that "
+			 "trackers take and "
+			 "too far apart to be joined",
+			 areas, GUEST_MAX_SPANS);
 		return -1;
 	}
 	if (g->nr_pages)
@@ -95,7 +97,8 @@ static int make_spans(struct guest *g, const struct trace *t, struct trace_error
 static int map_memory(struct guest *g, enum guest_backing backing, struct trace_error *err)
 {
 	size_t size = g->nr_pages * g->page_size;
-	int flags = MAP_NORESERVE | (backing == GUEST_ANONYMOUS ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
+	int flags = MAP_NORESERVE |
+		    (backing == GUEST_ANONYMOUS ? MAP_PRIVATE | MAP_ANONYMOUS : MAP_SHARED);
 
 	if (backing == GUEST_SHARED_FILE) {
 		g->fd = memfd_create("fpt-guest", MFD_CLOEXEC);
@@ -171,14 +174,15 @@ static void set_up_pages(struct guest *g, const struct trace *t)
 	for (i = 0; g->touch && i < t->nr_events; i++) {
 		const struct trace_event *e = &t->events[i];
 
-		for (p = guest_page(g, e->pfn); p < guest_page(g, e->pfn) + (UINT64_C(1) << e->order); p++)
+		for (p = guest_page(g, e->pfn);
+		     p < guest_page(g, e->pfn) + (UINT64_C(1) << e->order); p++)
 			if (!e->alloc && atomic_load(&g->held[p]) && !(g->flags[p] & GUEST_SIGNED))
 				sign(g, p);
 	}
 }
 
-int guest_init(struct guest *g, const struct trace *t, unsigned int order, enum guest_backing backing,
-	       bool touch, struct trace_error *err)
+int guest_init(struct guest *g, const struct trace *t, unsigned int order,
+	       enum guest_backing backing, bool touch, struct trace_error *err)
 {
 	memset(g, 0, sizeof(*g));
 	g->order = order;
@@ -228,7 +232,10 @@ static void add_to_blocks(struct guest *g, uint64_t page, unsigned int order, ui
 
 		if (next > end)
 			next = end;
-		/* Pairs with the isolator's exchange: what was done to the pages comes before, or after. */
+		/*
+		 * Pairs with the isolator's exchange: what was done to the pages comes before, or
+		 * after.
+		 */
 		atomic_fetch_add_explicit(&g->block[page >> g->order], each * (next - page),
 					  memory_order_acq_rel);
 		page = next;
@@ -237,7 +244,8 @@ static void add_to_blocks(struct guest *g, uint64_t page, unsigned int order, ui
 
 bool guest_take(struct guest *g, uint64_t page, unsigned int order)
 {
-	uint64_t first = page >> g->order, last = (page + (UINT64_C(1) << order) - 1) >> g->order, b, p;
+	uint64_t first = page >> g->order, last = (page + (UINT64_C(1) << order) - 1) >> g->order,
+		 b, p;
 
 	add_to_blocks(g, page, order, BLOCK_TAKEN);
 	for (b = first; b <= last; b++) {
@@ -289,11 +297,13 @@ enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r)
 		uint64_t now = 0;
 
 		if (atomic_compare_exchange_strong_explicit(&g->block[b], &now, BLOCK_ISOLATED,
-							    memory_order_acq_rel, memory_order_acquire))
+							    memory_order_acq_rel,
+							    memory_order_acquire))
 			continue;
 		answer = now & ~BLOCK_ISOLATED & ~BLOCK_TAKEN_MASK ? FPT_USED : FPT_BUSY;
 		while (b-- > first)
-			atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED, memory_order_acq_rel);
+			atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED,
+						  memory_order_acq_rel);
 		return answer;
 	}
 	return FPT_TAKEN;
@@ -352,8 +362,9 @@ int guest_check_residency(struct guest *g, struct trace_error *err)
 	if (!differ)
 		return 0;
 	snprintf(err->text, sizeof(err->text),
-		 "guest: residency differs from the kernel's in %llu of %llu pages: this is a bug of fpt, "
-		 "or something else changed the mapping", (unsigned long long)differ,
-		 (unsigned long long)g->nr_pages);
+		 "guest: residency differs from the kernel's in %llu of %llu pages: this is a bug "
+		 "of fpt, "
+		 "or something else changed the mapping",
+		 (unsigned long long)differ, (unsigned long long)g->nr_pages);
 	return -1;
 }

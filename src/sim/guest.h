@@ -2,27 +2,30 @@
 /*
  * guest.h - a guest whose memory is real: pages are signed when taken, verified when given back
  *
- * The guest's memory is a mapping of this process without huge pages; the host (host.h) really discards
- * parts of it. A page that the trace takes is touched: its first 16 bytes become a signature of the page
- * and of how often it was taken. When the trace gives it back, and at the end, the signature must be
- * there: otherwise an owner's data was lost.
+ * The guest's memory is a mapping of this process without huge pages; the host (host.h) really
+ * discards parts of it. A page that the trace takes is touched: its first 16 bytes become a
+ * signature of the page and of how often it was taken. When the trace gives it back, and at the
+ * end, the signature must be there: otherwise an owner's data was lost.
  *
- * Pages are numbered densely; blocks of the reporting order are aligned in pfns and in these numbers alike
- * (struct guest_span). The part of an allocator that matters here is one word per block:
+ * Pages are numbered densely; blocks of the reporting order are aligned in pfns and in these
+ * numbers alike (struct guest_span). The part of an allocator that matters here is one word per
+ * block:
  *
  *	isolated | pages owned | pages taken
  *
- * taken counts before the alloc hook and until after the free hook; owned between the hooks. So a block
- * with taken == 0 is free and can be isolated; owned != 0 says that an owner's alloc hook has returned.
+ * taken counts before the alloc hook and until after the free hook; owned between the hooks. So a
+ * block with taken == 0 is free and can be isolated; owned != 0 says that an owner's alloc hook
+ * has returned.
  *
- * A trace prescribes which page is taken next. A page of an isolated block cannot be: the real allocator
- * would have chosen another, the replay waits. So a stall here is one that the real one might not have had.
+ * A trace prescribes which page is taken next. A page of an isolated block cannot be: the real
+ * allocator would have chosen another, the replay waits. So a stall here is one that the real one
+ * might not have had.
  *
- * Memory that is held throughout, and so never written here, counts as not resident: what a tracker can
- * change is compared, not the guest's whole size.
+ * Memory that is held throughout, and so never written here, counts as not resident: what a
+ * tracker can change is compared, not the guest's whole size.
  *
- * guest_take() ... guest_give(), guest_isolate() and guest_put_back() may run in many threads, as long as
- * the events of one page happen in their order.
+ * guest_take() ... guest_give(), guest_isolate() and guest_put_back() may run in many threads, as
+ * long as the events of one page happen in their order.
  */
 #ifndef FPT_SIM_GUEST_H
 #define FPT_SIM_GUEST_H
@@ -75,9 +78,11 @@ enum {
 	GUEST_DISCARDED = 4,
 };
 
-/* Build the guest as the trace finds it at time 0: held pages that the trace will free are signed. */
-int guest_init(struct guest *g, const struct trace *t, unsigned int order, enum guest_backing backing,
-	       bool touch, struct trace_error *err);
+/*
+ * Build the guest as the trace finds it at time 0: held pages that the trace will free are signed.
+ */
+int guest_init(struct guest *g, const struct trace *t, unsigned int order,
+	       enum guest_backing backing, bool touch, struct trace_error *err);
 void guest_destroy(struct guest *g);
 
 static inline uint64_t guest_nr_blocks(const struct guest *g)

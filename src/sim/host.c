@@ -20,8 +20,8 @@ enum guest_backing host_backing(enum host_discard how)
 }
 
 /*
- * Reclaim passes over pages that sit in another CPU's batch of the kernel's on their way to its lists. They
- * would go at the next pressure; replay has to know now.
+ * Reclaim passes over pages that sit in another CPU's batch of the kernel's on their way to its
+ * lists. They would go at the next pressure; replay has to know now.
  */
 static int drop_leftovers(char *at, size_t size)
 {
@@ -49,7 +49,8 @@ static int discard_pages(struct host *h, uint64_t page, uint64_t nr)
 	case HOST_DONTNEED:
 		return madvise(at, size, MADV_DONTNEED);
 	case HOST_PUNCH:
-		return fallocate(h->g->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)offset, (off_t)size);
+		return fallocate(h->g->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				 (off_t)offset, (off_t)size);
 	case HOST_FREE:
 		h->calls++;
 		if (madvise(at, size, MADV_FREE) || madvise(at, size, MADV_PAGEOUT))
@@ -81,7 +82,8 @@ int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *
 			if (!(h->g->flags[p] & GUEST_RESIDENT))
 				continue;
 			atomic_fetch_sub_explicit(&h->g->resident, 1, memory_order_relaxed);
-			h->g->flags[p] = (uint8_t)((h->g->flags[p] & GUEST_SIGNED) | GUEST_DISCARDED);
+			h->g->flags[p] =
+				(uint8_t)((h->g->flags[p] & GUEST_SIGNED) | GUEST_DISCARDED);
 		}
 	}
 	return 0;

@@ -25,7 +25,8 @@ struct host {
 enum guest_backing host_backing(enum host_discard how);
 
 /*
- * Discard a batch; neighbouring ranges go in one call. Nothing happens to a guest that is not touched.
+ * Discard a batch; neighbouring ranges go in one call. Nothing happens to a guest that is not
+ * touched.
  */
 int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *err);
 

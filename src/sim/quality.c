@@ -225,9 +225,13 @@ static void run_until(struct run *r, uint64_t to)
 
 		if (next > to)
 			break;
-		/* Nothing changes before the next event, two drains have seen everything: skip to it. */
+		/*
+		 * Nothing changes before the next event, two drains have seen everything: skip to
+		 * it.
+		 */
 		if (!r->buddy && r->resume_at == NEVER && r->idle > 2) {
-			r->tick_at += ((to - r->tick_at) / r->policy->period_ns + 1) * r->policy->period_ns;
+			r->tick_at += ((to - r->tick_at) / r->policy->period_ns + 1) *
+				      r->policy->period_ns;
 			break;
 		}
 		advance(r, next);
@@ -243,18 +247,23 @@ static void run_until(struct run *r, uint64_t to)
 
 static void take(struct run *r, const struct trace_event *e, uint64_t page)
 {
-	uint64_t first = page >> r->g.order, last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
+	uint64_t first = page >> r->g.order,
+		 last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
 
 	if (!guest_take(&r->g, page, e->order)) {
 		uint64_t p;
 
-		/* It would have to wait for the host. Counted, and time stands still for everybody else. */
+		/*
+		 * It would have to wait for the host. Counted, and time stands still for everybody
+		 * else.
+		 */
 		sample(r, &r->stall, r->resume_at - r->now);
 		for (p = page; p < page + (UINT64_C(1) << e->order); p++)
 			finish_early(r, p);
 		if (!guest_take(&r->g, page, e->order)) {
 			r->failed = true;
-			snprintf(r->err->text, sizeof(r->err->text), "a block stays isolated: a bug of fpt");
+			snprintf(r->err->text, sizeof(r->err->text),
+				 "a block stays isolated: a bug of fpt");
 			return;
 		}
 	}
@@ -266,7 +275,8 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 			from = page;
 		if (to > page + (UINT64_C(1) << e->order))
 			to = page + (UINT64_C(1) << e->order);
-		if ((atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX) == to - from)
+		if ((atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX) ==
+		    to - from)
 			block_breaks(r, b);
 	}
 	if (r->buddy)
@@ -280,7 +290,8 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 
 static void give(struct run *r, const struct trace_event *e, uint64_t page)
 {
-	uint64_t first = page >> r->g.order, last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
+	uint64_t first = page >> r->g.order,
+		 last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
 
 	guest_disown(&r->g, page, e->order);
 	if (!e->hidden)
@@ -297,7 +308,8 @@ static void give(struct run *r, const struct trace_event *e, uint64_t page)
 }
 
 static int run_init(struct run *r, const struct trace *t, const struct sim_tracker *tracker,
-		    const struct sim_config *config, struct sim_quality *out, struct trace_error *err)
+		    const struct sim_config *config, struct sim_quality *out,
+		    struct trace_error *err)
 {
 	uint64_t in_flight = config->policy.in_flight / t->page_size, b;
 	size_t i;
@@ -328,7 +340,8 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 		abort();
 	if (tracker->walks_buddy) {
 		r->buddy = calloc(1, sizeof(*r->buddy));
-		if (!r->buddy || buddy_init(r->buddy, &r->g, config->policy.batch, in_flight, err)) {
+		if (!r->buddy ||
+		    buddy_init(r->buddy, &r->g, config->policy.batch, in_flight, err)) {
 			free(r->buddy);
 			r->buddy = NULL;
 			return -1;
@@ -377,7 +390,8 @@ static void sum_up(struct run *r)
 	q->free_gib_minutes = r->full_time * page / GIB / NS_PER_MINUTE;
 	q->peak_rss_bytes = r->peak_pages * r->g.page_size;
 	q->recall = r->full_time > 0 ? r->reported_time / r->full_time : 0;
-	q->precision = r->claimed_pages ? (double)r->claimed_free_pages / (double)r->claimed_pages : -1;
+	q->precision =
+		r->claimed_pages ? (double)r->claimed_free_pages / (double)r->claimed_pages : -1;
 	q->free_to_report = summary(&r->free_to_report);
 	q->stall = summary(&r->stall);
 	q->discard_calls = r->h.calls;
@@ -388,8 +402,9 @@ static void sum_up(struct run *r)
 	q->metadata_bytes = r->buddy ? 0 : stats.memory_used;
 }
 
-int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
-		struct sim_quality *out, sim_progress progress, void *ctx, struct trace_error *err)
+int sim_quality(const struct trace *t, const struct sim_tracker *tracker,
+		const struct sim_config *config, struct sim_quality *out, sim_progress progress,
+		void *ctx, struct trace_error *err)
 {
 	size_t check_every = t->nr_events / RESIDENCY_CHECKS + 1, i;
 	struct run r;
@@ -420,7 +435,9 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const 
 	if (!r.failed) {
 		run_until(&r, t->duration_ns);
 		sum_up(&r);
-		/* The trace is over; nothing of the host's is left undone before data is checked. */
+		/*
+		 * The trace is over; nothing of the host's is left undone before data is checked.
+		 */
 		batch_done(&r, &r.batch);
 		guest_verify_all(&r.g);
 		out->data_loss = r.g.data_loss;

@@ -38,16 +38,17 @@ const struct sim_tracker *sim_tracker_find(const char *name, size_t length)
 	return NULL;
 }
 
-int sim_check(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
-	      struct trace_error *err)
+int sim_check(const struct trace *t, const struct sim_tracker *tracker,
+	      const struct sim_config *config, struct trace_error *err)
 {
 	if (tracker->walks_buddy && config->order > GUEST_MAX_ORDER)
 		snprintf(err->text, sizeof(err->text),
 			 "%s: order %u is above %u, the largest that a buddy allocator merges",
 			 tracker->name, config->order, GUEST_MAX_ORDER);
 	else if (config->policy.in_flight / t->page_size >> config->order == 0)
-		snprintf(err->text, sizeof(err->text), "%s: in_flight is below one block of order %u",
-			 tracker->name, config->order);
+		snprintf(err->text, sizeof(err->text),
+			 "%s: in_flight is below one block of order %u", tracker->name,
+			 config->order);
 	else
 		return 0;
 	return -1;
@@ -64,7 +65,9 @@ static struct fpt_mem donate(struct setup *s, size_t size)
 	memory->p = fpt_memory_get(memory->size);
 	memory->next = s->memory;
 	s->memory = memory;
-	/* Aligned, so that the metadata's size does not depend on where the memory happens to be. */
+	/*
+	 * Aligned, so that the metadata's size does not depend on where the memory happens to be.
+	 */
 	if (memory->p)
 		m.base = (char *)memory->p + (-(uintptr_t)memory->p & (FPT_CACHE_LINE - 1));
 	return m;
@@ -83,8 +86,8 @@ void setup_refill(struct setup *s)
 }
 
 /*
- * The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter would, so
- * that no front is full.
+ * The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter
+ * would, so that no front is full.
  */
 static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned long capacity,
 			unsigned long *since_drain)
@@ -106,9 +109,9 @@ static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned lon
 	}
 }
 
-int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t, unsigned int nr_cpus,
-		  const struct sim_tracker *tracker, const struct sim_config *config,
-		  struct trace_error *err)
+int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
+		  unsigned int nr_cpus, const struct sim_tracker *tracker,
+		  const struct sim_config *config, struct trace_error *err)
 {
 	struct fpt_config c = {
 		.ops = tracker->ops,
@@ -129,7 +132,8 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 	for (i = 0; !error && !tracker->walks_buddy && i < g->nr_spans; i++) {
 		size = fpt_range_size(&s->t, g->span[i].pfn, g->span[i].nr, config->policy.exact);
 		m = donate(s, size);
-		error = m.base ? fpt_add_range(&s->t, g->span[i].pfn, g->span[i].nr, &m) : FPT_ENOMEM;
+		error = m.base ? fpt_add_range(&s->t, g->span[i].pfn, g->span[i].nr, &m)
+			       : FPT_ENOMEM;
 	}
 	if (error) {
 		snprintf(err->text, sizeof(err->text), "%s: %s", tracker->name,
@@ -140,7 +144,8 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 	}
 	fpt_virtual_cpu = 0;
 	for (i = 0; i < t->free_before.nr; i++)
-		hint_extent(s, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity, &since_drain);
+		hint_extent(s, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity,
+			    &since_drain);
 	return 0;
 }
 

@@ -21,13 +21,16 @@ struct setup {
 };
 
 /*
- * A tracker for nr_cpus virtual CPUs with all of g's pages, and hints for those that are free at time 0
- * (the initial scan). On error nothing is left to free.
+ * A tracker for nr_cpus virtual CPUs with all of g's pages, and hints for those that are free at
+ * time 0 (the initial scan). On error nothing is left to free.
  */
-int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t, unsigned int nr_cpus,
-		  const struct sim_tracker *tracker, const struct sim_config *config,
-		  struct trace_error *err);
-/* What a reporter does before a pass: give the tracker the memory that it wants. Without, it goes on without. */
+int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
+		  unsigned int nr_cpus, const struct sim_tracker *tracker,
+		  const struct sim_config *config, struct trace_error *err);
+/*
+ * What a reporter does before a pass: give the tracker the memory that it wants. Without, it goes
+ * on without.
+ */
 void setup_refill(struct setup *s);
 void setup_free(struct setup *s);
 

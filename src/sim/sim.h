@@ -56,7 +56,8 @@ struct sim_quality {
 	struct sim_times free_to_report;	/* of blocks that became wholly free in the trace */
 	uint64_t censored;		/* those that were taken, or the trace over, before they were reported */
 	struct sim_times stall;		/* allocations that met an isolated block */
-	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes, data_loss;
+	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes,
+		data_loss;
 };
 
 struct sim_speed {
@@ -72,26 +73,31 @@ struct sim_speed {
 extern const struct sim_tracker sim_trackers[];
 const struct sim_tracker *sim_tracker_find(const char *name, size_t length);
 
-/* Can this tracker run like this? -1 and one line if not; sim_quality() and sim_speed() ask it, too. */
-int sim_check(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
-	      struct trace_error *err);
+/*
+ * Can this tracker run like this? -1 and one line if not; sim_quality() and sim_speed() ask it,
+ * too.
+ */
+int sim_check(const struct trace *t, const struct sim_tracker *tracker,
+	      const struct sim_config *config, struct trace_error *err);
 
 /*
- * The trace must be normalised. Its hidden events change the guest, and no hook is called. progress, when
- * not NULL, is called now and then with the share done. Errors: -1 and one line; a data loss is a result,
- * not an error.
+ * The trace must be normalised. Its hidden events change the guest, and no hook is called.
+ * progress, when not NULL, is called now and then with the share done. Errors: -1 and one line; a
+ * data loss is a result, not an error.
  */
 typedef void (*sim_progress)(void *ctx, double share);
 
-int sim_quality(const struct trace *t, const struct sim_tracker *tracker, const struct sim_config *config,
-		struct sim_quality *out, sim_progress progress, void *ctx, struct trace_error *err);
+int sim_quality(const struct trace *t, const struct sim_tracker *tracker,
+		const struct sim_config *config, struct sim_quality *out, sim_progress progress,
+		void *ctx, struct trace_error *err);
 
 /* The order of events per virtual CPU, made once per trace. */
 struct sim_schedule;
 struct sim_schedule *sim_schedule_make(const struct trace *t, struct trace_error *err);
 void sim_schedule_free(struct sim_schedule *s);
 
-int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct sim_tracker *tracker,
-	      const struct sim_config *config, bool touch, struct sim_speed *out, struct trace_error *err);
+int sim_speed(const struct trace *t, const struct sim_schedule *s,
+	      const struct sim_tracker *tracker, const struct sim_config *config, bool touch,
+	      struct sim_speed *out, struct trace_error *err);
 
 #endif

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * speed.c - replay with one thread per virtual CPU: what hooks cost, and whether data is safe in earnest
+ * speed.c - replay with one thread per virtual CPU: what hooks cost, and whether data is safe in
+ * earnest
  *
  * Order. Events of one page happen in the trace's order, whichever CPUs they are on: an event that
- * follows one of another CPU on any of its pages waits until that CPU has got so far. What each CPU has
- * to wait for is worked out beforehand (struct dependency), so that replay compares numbers only.
+ * follows one of another CPU on any of its pages waits until that CPU has got so far. What each
+ * CPU has to wait for is worked out beforehand (struct dependency), so that replay compares
+ * numbers only.
  *
- * Time. A thread's own processor time, so that being preempted costs nothing; waits are measured and left
- * out. The reporter is a thread of its own; it makes as many passes per event as the trace's clock asks
- * for, however fast the replay is. Host latency is not simulated here.
+ * Time. A thread's own processor time, so that being preempted costs nothing; waits are measured
+ * and left out. The reporter is a thread of its own; it makes as many passes per event as the
+ * trace's clock asks for, however fast the replay is. Host latency is not simulated here.
  */
 #include "sim/setup.h"
 
@@ -118,7 +120,8 @@ static int schedule_event(struct making *m, const struct trace *t, const struct 
 	out->hidden = e->hidden;
 	out->nr_dependencies = n & MAX_DEPENDENCIES;
 	while (n--)
-		if (add_dependency(c, (struct dependency){ m->needed[n], waited[m->needed[n]] - 1 }))
+		if (add_dependency(c,
+				   (struct dependency){ m->needed[n], waited[m->needed[n]] - 1 }))
 			return -1;
 	return 0;
 }
@@ -207,8 +210,12 @@ static double now_ns(clockid_t clock)
 	return (double)ts.tv_sec * 1e9 + (double)ts.tv_nsec;
 }
 
-/* Wait until ready(); false when the run has failed. Spinning is short: the other thread may need this processor. */
-static bool wait_for(struct worker *w, bool (*ready)(struct worker *w, const void *what), const void *what)
+/*
+ * Wait until ready(); false when the run has failed. Spinning is short: the other thread may need
+ * this processor.
+ */
+static bool wait_for(struct worker *w, bool (*ready)(struct worker *w, const void *what),
+		     const void *what)
 {
 	double wall = now_ns(CLOCK_MONOTONIC), cpu;
 	bool met = false, failed = false;
@@ -393,8 +400,9 @@ static int run_threads(struct speed_run *run, bool reporting, struct trace_error
 	return atomic_load(&run->failed) ? -1 : 0;
 }
 
-int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct sim_tracker *tracker,
-	      const struct sim_config *config, bool touch, struct sim_speed *out, struct trace_error *err)
+int sim_speed(const struct trace *t, const struct sim_schedule *s,
+	      const struct sim_tracker *tracker, const struct sim_config *config, bool touch,
+	      struct sim_speed *out, struct trace_error *err)
 {
 	bool reporting = tracker->reports && !tracker->walks_buddy;
 	uint64_t in_flight = config->policy.in_flight / t->page_size;
@@ -417,7 +425,8 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s, const struct 
 	run->schedule = s;
 	run->policy = &config->policy;
 	run->nr_cpus = t->nr_cpus;
-	run->spins = t->nr_cpus + reporting <= (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) ? 1024 : 16;
+	run->spins =
+		t->nr_cpus + reporting <= (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) ? 1024 : 16;
 	run->err = err;
 	run->h.g = &run->g;
 	run->g.fd = -1;

@@ -2,9 +2,9 @@
 /*
  * compare.c - fpt compare: replay traces through trackers, one table, the same as JSON
  *
- * Per trace: every tracker's quality run, then its run with threads that touch memory, then rounds of
- * timed runs in turn, so that what the machine does meanwhile hits all alike. A tracker's cost is the
- * median over rounds of its difference to none's.
+ * Per trace: every tracker's quality run, then its run with threads that touch memory, then rounds
+ * of timed runs in turn, so that what the machine does meanwhile hits all alike. A tracker's cost
+ * is the median over rounds of its difference to none's.
  */
 #include "compare.h"
 #include "tool.h"
@@ -51,11 +51,16 @@ struct progress {
 };
 
 static const struct argp_option argp_options[] = {
-	{ "tracker", 't', "LIST", 0, "Trackers, separated by commas (default: all): none, lockmap, array, "
-	  "bitmap, xbitmap, buddy", 0 },
-	{ "policy", 'p', "K=V,...", 0, "What all trackers' reporters do, instead of their defaults: period_ms "
-	  "(100; buddy 2000), latency_ms (1: of the host), batch (32 ranges), in_flight_mib (64), entries "
-	  "(1000: of array), exact (1; 0: one bit per block), discard (dontneed, punch, free)", 0 },
+	{ "tracker", 't', "LIST", 0,
+	  "Trackers, separated by commas (default: all): none, lockmap, array, "
+	  "bitmap, xbitmap, buddy",
+	  0 },
+	{ "policy", 'p', "K=V,...", 0,
+	  "What all trackers' reporters do, instead of their defaults: period_ms "
+	  "(100; buddy 2000), latency_ms (1: of the host), batch (32 ranges), in_flight_mib (64), "
+	  "entries "
+	  "(1000: of array), exact (1; 0: one bit per block), discard (dontneed, punch, free)",
+	  0 },
 	{ "order", OPT_ORDER, "N", 0, "Report blocks of 2^N pages (default: 9)", 0 },
 	{ "json", OPT_JSON, "FILE", 0, "Write the results to FILE, too", 0 },
 	{ "strict", OPT_STRICT, NULL, 0, "Anomalies in a trace are errors", 0 },
@@ -71,7 +76,8 @@ static int parse_trackers(struct options *o, const char *list)
 		const struct sim_tracker *t = sim_tracker_find(list, length);
 
 		if (!t) {
-			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, bitmap, xbitmap, buddy",
+			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, "
+				   "bitmap, xbitmap, buddy",
 				   (int)length, list);
 			return -1;
 		}
@@ -94,8 +100,10 @@ static int parse_trackers(struct options *o, const char *list)
 enum policy_key { PERIOD, LATENCY, BATCH, IN_FLIGHT, ENTRIES, EXACT, DISCARD };
 
 static char *const policy_keys[] = {
-	[PERIOD] = "period_ms", [LATENCY] = "latency_ms", [BATCH] = "batch", [IN_FLIGHT] = "in_flight_mib",
-	[ENTRIES] = "entries", [EXACT] = "exact", [DISCARD] = "discard", NULL,
+	[PERIOD] = "period_ms", [LATENCY] = "latency_ms",
+	[BATCH] = "batch",	[IN_FLIGHT] = "in_flight_mib",
+	[ENTRIES] = "entries",	[EXACT] = "exact",
+	[DISCARD] = "discard",	NULL,
 };
 
 static int parse_discard(struct sim_policy *p, const char *value)
@@ -191,7 +199,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		o->nr_traces = (size_t)(state->argc - state->next);
 		return 0;
 	case ARGP_KEY_NO_ARGS:
-		tool_error("which trace? 'fpt record' makes one; 'fpt compare --help' lists the options");
+		tool_error("which trace? 'fpt record' makes one; 'fpt compare --help' lists the "
+			   "options");
 		return EINVAL;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -207,7 +216,8 @@ static void progress_show(void *ctx, double share)
 	if (!p->tty)
 		return;
 	clock_gettime(CLOCK_MONOTONIC, &now);
-	elapsed = (double)(now.tv_sec - p->begin.tv_sec) + (double)(now.tv_nsec - p->begin.tv_nsec) / 1e9;
+	elapsed = (double)(now.tv_sec - p->begin.tv_sec) +
+		  (double)(now.tv_nsec - p->begin.tv_nsec) / 1e9;
 	fprintf(stderr, "\r\033[K%3.0f %%  %.0f s left  %s", 100 * done / p->all,
 		done > 0 ? elapsed * (p->all - done) / done : 0, p->what);
 }
@@ -279,8 +289,8 @@ static uint64_t available_bytes(void)
 	return f && kib ? (uint64_t)kib << 10 : UINT64_MAX;
 }
 
-static int load(const struct options *o, const char *path, struct trace *t, struct trace_anomalies *a,
-		struct trace_error *err)
+static int load(const struct options *o, const char *path, struct trace *t,
+		struct trace_anomalies *a, struct trace_error *err)
 {
 	uint64_t need, have = available_bytes();
 
@@ -288,8 +298,9 @@ static int load(const struct options *o, const char *path, struct trace *t, stru
 		return -1;
 	if (o->strict && trace_anomalies_total(a)) {
 		snprintf(err->text, sizeof(err->text),
-			 "%s: %llu anomalies; 'fpt info' lists them, without --strict they are repaired", path,
-			 (unsigned long long)trace_anomalies_total(a));
+			 "%s: %llu anomalies; 'fpt info' lists them, without --strict they are "
+			 "repaired",
+			 path, (unsigned long long)trace_anomalies_total(a));
 		return -1;
 	}
 	if (!t->nr_events) {
@@ -298,15 +309,18 @@ static int load(const struct options *o, const char *path, struct trace *t, stru
 	}
 	if (t->page_size < (uint32_t)sysconf(_SC_PAGESIZE)) {
 		snprintf(err->text, sizeof(err->text),
-			 "%s: its pages of %u bytes are smaller than this machine's, which cannot discard them",
+			 "%s: its pages of %u bytes are smaller than this machine's, which cannot "
+			 "discard them",
 			 path, t->page_size);
 		return -1;
 	}
 	need = needed_bytes(t);
 	if (need > have / 10 * 9) {
 		snprintf(err->text, sizeof(err->text),
-			 "%s: replay takes %.1f GiB and %.1f GiB are available; record less, or use a larger "
-			 "machine", path, (double)need / 1073741824.0, (double)have / 1073741824.0);
+			 "%s: replay takes %.1f GiB and %.1f GiB are available; record less, or "
+			 "use a larger "
+			 "machine",
+			 path, (double)need / 1073741824.0, (double)have / 1073741824.0);
 		return -1;
 	}
 	return 0;
@@ -345,11 +359,12 @@ static int time_one(const struct trace *t, const struct sim_schedule *s, const s
 }
 
 /*
- * Rounds of timed runs: none, every tracker, none again. Each round begins with another tracker, so that
- * no place in the round is always the same one's. Fills in each result's costs.
+ * Rounds of timed runs: none, every tracker, none again. Each round begins with another tracker,
+ * so that no place in the round is always the same one's. Fills in each result's costs.
  */
 static int time_hooks(const struct trace *t, const struct sim_schedule *s, struct result *results,
-		      size_t nr, unsigned int rounds, struct progress *progress, struct trace_error *err)
+		      size_t nr, unsigned int rounds, struct progress *progress,
+		      struct trace_error *err)
 {
 	struct result none = { .tracker = &sim_trackers[0], .policy = sim_trackers[0].policy,
 			       .order = results[0].order };
@@ -390,7 +405,9 @@ static unsigned int rounds_for(const struct trace *t)
 {
 	uint64_t rounds = ROUNDS_EVENTS / t->nr_events;
 
-	return rounds < MIN_ROUNDS ? MIN_ROUNDS : rounds > MAX_ROUNDS ? MAX_ROUNDS : (unsigned int)rounds;
+	return rounds < MIN_ROUNDS   ? MIN_ROUNDS
+	       : rounds > MAX_ROUNDS ? MAX_ROUNDS
+				     : (unsigned int)rounds;
 }
 
 static int compare_trace(const struct options *o, const char *path, struct result *results,
@@ -406,7 +423,8 @@ static int compare_trace(const struct options *o, const char *path, struct resul
 	if (load(o, path, &t, &anomalies, err))
 		goto out;
 	for (size_t i = 0; i < o->nr_trackers; i++) {
-		struct sim_config c = { .order = o->order, .policy = policy_for(o, o->trackers[i]) };
+		struct sim_config c = { .order = o->order,
+					.policy = policy_for(o, o->trackers[i]) };
 
 		if (sim_check(&t, o->trackers[i], &c, err))
 			goto out;
@@ -416,15 +434,22 @@ static int compare_trace(const struct options *o, const char *path, struct resul
 		goto out;
 	clock_gettime(CLOCK_MONOTONIC, &progress->begin);
 	progress->done = 0;
-	progress->all = (double)o->nr_trackers * (WEIGHT_QUALITY + WEIGHT_SAFETY + rounds_for(&t) * WEIGHT_ROUND);
+	progress->all = (double)o->nr_trackers *
+			(WEIGHT_QUALITY + WEIGHT_SAFETY + rounds_for(&t) * WEIGHT_ROUND);
 	for (size_t i = 0; i < o->nr_trackers; i++) {
 		struct result *r = &results[i];
-		struct sim_config c = { .order = o->order, .policy = policy_for(o, o->trackers[i]) };
+		struct sim_config c = { .order = o->order,
+					.policy = policy_for(o, o->trackers[i]) };
 		struct sim_speed safety;
 
 		*r = (struct result){
-			.trace = path, .tracker = o->trackers[i], .policy = c.policy, .order = o->order,
-			.events = t.nr_events, .known = t.has_snapshot, .anomalies = anomalies,
+			.trace = path,
+			.tracker = o->trackers[i],
+			.policy = c.policy,
+			.order = o->order,
+			.events = t.nr_events,
+			.known = t.has_snapshot,
+			.anomalies = anomalies,
 		};
 		progress_step(progress, 0, r->tracker->name);
 		if (sim_quality(&t, r->tracker, &c, &r->quality, progress_show, progress, err))
@@ -454,23 +479,26 @@ static int check_name(const struct options *o, const char *trace, struct trace_e
 	if (!o->json)
 		return 0;
 	if (tool_same_file(o->json, trace)) {
-		snprintf(err->text, sizeof(err->text), "--json %s is a trace to be read; name another file",
-			 o->json);
+		snprintf(err->text, sizeof(err->text),
+			 "--json %s is a trace to be read; name another file", o->json);
 		return -1;
 	}
 	if (name_is_json(trace))
 		return 0;
-	snprintf(err->text, sizeof(err->text), "a trace's name is not UTF-8, as JSON wants it; rename it");
+	snprintf(err->text, sizeof(err->text),
+		 "a trace's name is not UTF-8, as JSON wants it; rename it");
 	return -1;
 }
 
-static int write_json(struct output *out, const struct result *results, size_t nr, struct trace_error *err)
+static int write_json(struct output *out, const struct result *results, size_t nr,
+		      struct trace_error *err)
 {
 	char *text = results_json(results, nr);
 	int ret;
 
 	if (!text) {
-		snprintf(err->text, sizeof(err->text), "cannot make JSON: no memory, or a trace's name is not UTF-8");
+		snprintf(err->text, sizeof(err->text),
+			 "cannot make JSON: no memory, or a trace's name is not UTF-8");
 		return -1;
 	}
 	ret = output_write(out, text, strlen(text), err) || output_publish(out, err) ? -1 : 0;
@@ -484,7 +512,8 @@ int cmd_compare(int argc, char **argv)
 		.options = argp_options,
 		.parser = parse,
 		.args_doc = "TRACE...",
-		.doc = "Replay traces through trackers, against memory that is real and a host that really "
+		.doc = "Replay traces through trackers, against memory that is real and a host "
+		       "that really "
 		       "discards, and print what each tracker costs and is worth.",
 	};
 	struct options o = { .order = 9 };
@@ -522,7 +551,8 @@ int cmd_compare(int argc, char **argv)
 	for (size_t i = 0; i < o.nr_traces * o.nr_trackers; i++)
 		lost += results[i].data_loss;
 	if (lost)
-		snprintf(err.text, sizeof(err.text), "DATA LOSS: %llu pages did not hold what their owner wrote",
+		snprintf(err.text, sizeof(err.text),
+			 "DATA LOSS: %llu pages did not hold what their owner wrote",
 			 (unsigned long long)lost);
 	else
 		ret = EXIT_OK;

@@ -340,30 +340,24 @@ static json_t *json_info(const struct info *info)
 {
 	const struct trace *t = &info->trace;
 
-	return json_pack("{s:s,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},"
-			 "s:o,s:{s:f,s:f},s:o}",
-		"source", t->source,
-		"page_size", (json_int_t)t->page_size,
-		"cpus", (json_int_t)t->nr_cpus,
-		"pages", (json_int_t)trace_extents_total(&t->ranges),
-		"duration_s", (double)t->duration_ns / 1e9,
-		"events", (json_int_t)info->events,
-		"lost", (json_int_t)t->lost,
-		"allocs", (json_int_t)info->all_allocs,
-		"frees", (json_int_t)info->all_frees,
-		"hidden", (json_int_t)info->hidden,
-		"by_order", json_orders(info),
-		"order0_share", json_number(share(info->allocs[0] + info->frees[0],
-						  info->all_allocs + info->all_frees)),
+	return json_pack(
+		"{s:s,s:I,s:I,s:I,s:f,s:I,s:I,s:I,s:I,s:I,s:o,s:o,s:o,s:o,s:o,s:{s:o,s:o,s:o},"
+		"s:o,s:{s:f,s:f},s:o}",
+		"source", t->source, "page_size", (json_int_t)t->page_size, "cpus",
+		(json_int_t)t->nr_cpus, "pages", (json_int_t)trace_extents_total(&t->ranges),
+		"duration_s", (double)t->duration_ns / 1e9, "events", (json_int_t)info->events,
+		"lost", (json_int_t)t->lost, "allocs", (json_int_t)info->all_allocs, "frees",
+		(json_int_t)info->all_frees, "hidden", (json_int_t)info->hidden, "by_order",
+		json_orders(info), "order0_share",
+		json_number(share(info->allocs[0] + info->frees[0],
+				  info->all_allocs + info->all_frees)),
 		"same_cpu_share", json_number(share(info->same_cpu, info->reused)),
 		"adjacent_share", json_number(share(info->adjacent, info->all_frees)),
-		"released_share", json_number(share(info->released, info->taken)),
-		"reuse_ms", "p50", json_number(percentile(info, 0.5)),
-			"p90", json_number(percentile(info, 0.9)),
-			"p99", json_number(percentile(info, 0.99)),
-		"snapshot", json_snapshot(info),
-		"free_mib", "min", mib(info, info->min_free), "max", mib(info, info->max_free),
-		"anomalies", json_anomalies(info));
+		"released_share", json_number(share(info->released, info->taken)), "reuse_ms",
+		"p50", json_number(percentile(info, 0.5)), "p90",
+		json_number(percentile(info, 0.9)), "p99", json_number(percentile(info, 0.99)),
+		"snapshot", json_snapshot(info), "free_mib", "min", mib(info, info->min_free),
+		"max", mib(info, info->max_free), "anomalies", json_anomalies(info));
 }
 
 static int print_json(const struct info *info)

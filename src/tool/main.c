@@ -18,7 +18,8 @@ static const struct command {
 	{ "import", cmd_import, "turn ftrace text into a trace" },
 	{ "generate", cmd_generate, "make up a trace that isolates one effect, from a seed" },
 	{ "info", cmd_info, "say what is in a trace" },
-	{ "compare", cmd_compare, "replay traces through trackers and print what each costs and is worth" },
+	{ "compare", cmd_compare,
+	  "replay traces through trackers and print what each costs and is worth" },
 };
 
 static const char *current = "";

@@ -116,7 +116,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return EINVAL;
 	case 'b':
 		if (!tool_number(arg, 16, 4u << 20, &n)) {
-			tool_error("-b %s: not a buffer size; give KiB per CPU, from 16 to 4194304", arg);
+			tool_error("-b %s: not a buffer size; give KiB per CPU, from 16 to 4194304",
+				   arg);
 			return EINVAL;
 		}
 		o->buffer_kib = (unsigned int)n;

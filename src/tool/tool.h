@@ -26,8 +26,12 @@ void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The whole of text is a decimal number from min to max. */
 bool tool_number(const char *text, uint64_t min, uint64_t max, uint64_t *out);
 
-/* The same as argp's parsers want it: 0, or EINVAL after a line that says what takes which numbers. */
-int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *out);
+/*
+ * The same as argp's parsers want it: 0, or EINVAL after a line that says what takes which
+ * numbers.
+ */
+int tool_parse_number(const char *what, const char *text, uint64_t min, uint64_t max,
+		      uint64_t *out);
 
 /* Do both names lead to the same file? False when there is none by one of them. */
 bool tool_same_file(const char *a, const char *b);

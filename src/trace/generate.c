@@ -38,7 +38,9 @@
 #define CPU_LIST_MIN	8u
 #define MAX_PINS	4u		/* per block */
 #define BULK_ORDERS	7u		/* bulks are of 1 to 127 pages */
-/* Events per page before churn begins: then three frees in five are neighbours, as in recordings. */
+/*
+ * Events per page before churn begins: then three frees in five are neighbours, as in recordings.
+ */
 #define CHURN_AGE	8u
 /* Of churn's releases one in so many is done by another CPU: the scheduler moved the owner. */
 #define MIGRATED_ONE_IN	32u

@@ -7,7 +7,8 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep or model (below); which of its tests
+#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
+#				its tests (bitmap and bitmap-small always run all of theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -21,14 +22,19 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
-declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c)
-declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL)
+declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
+	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
+declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
+	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
+# As in trackers.cmake.
+declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
+	-DFPT_BITMAP_MAX_LEVELS=9u")
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
 # build TEST HEADERS PROGRAM
 build()
 {
-	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" -I"$2" -I"$tests" \
+	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" ${sizes[$1]-} -I"$2" -I"$tests" \
 		"$tests/${source[$1]}" -o "$3" -lcmocka
 }
 
@@ -97,7 +103,7 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model; do
+for test in explore lockstep model bitmap bitmap-small bitmap-model; do
 	(
 		build $test "$here/../../include" "$work/$test" &&
 			"$work/$test" >"$work/$test.log" 2>&1 && exit 0

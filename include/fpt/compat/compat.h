@@ -12,8 +12,8 @@
  *	fpt_fetch_or(a, v, MO)			MO: relaxed, acquire, release, seq_cst
  *	fpt_fetch_and(a, v, MO)			MO: relaxed, release, seq_cst
  *	fpt_fetch_add(a, v, MO)			MO: relaxed
- *	fpt_or(a, v, MO), fpt_and(a, v, MO)	MO: seq_cst (or), release (and). No result: on x86 one instruction, where
- *						those with a result are loops of compare-and-swap
+ *	fpt_or(a, v, MO)			MO: seq_cst. No result: on x86 one instruction, where those
+ *	fpt_and(a, v, MO)			MO: relaxed, release	with one are compare-and-swap loops
  *
  *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on at once
  *	fpt_percpu_add(a, v)			add to a word that only code on this CPU adds to
@@ -31,12 +31,12 @@
  *	FPT_ASSERT(x)				a claim of the author, not a check of input
  *	FPT_CACHE_LINE				bytes; a constant
  *
- * Orders are C11's: seq_cst operations are in one total order, which some places rely on and name as
- * "store, then look": each side writes its own word, then reads the other's, and at least one of them
- * sees the other. There are no stand-alone fences (ThreadSanitizer does not model them).
+ * Orders are C11's: seq_cst operations are in one total order, which some places rely on and name
+ * as "store, then look": each side writes its own word, then reads the other's, and at least one
+ * of them sees the other. There are no stand-alone fences (ThreadSanitizer does not model them).
  *
- * Backends: user.h (C11 atomics as the compiler's builtins, so that C++ can include them), linux.h (the
- * kernel's memory model), model.h (sequentially consistent, each access announced to a test).
+ * Backends: user.h (C11 atomics as the compiler's builtins, so that C++ can include them), linux.h
+ * (the kernel's memory model), model.h (sequentially consistent, each access announced to a test).
  */
 #ifndef FPT_COMPAT_H
 #define FPT_COMPAT_H

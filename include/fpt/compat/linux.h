@@ -90,6 +90,7 @@ static inline void fpt_linux_and_release(fpt_atomic_t *a, unsigned long val)
 
 #define fpt_or_seq_cst(a, val) fpt_linux_or_seq_cst(a, val)
 #define fpt_or(a, val, mo) fpt_or_##mo(a, val)
+#define fpt_and_relaxed(a, val) atomic_long_and((long)(val), a)
 #define fpt_and_release(a, val) fpt_linux_and_release(a, val)
 #define fpt_and(a, val, mo) fpt_and_##mo(a, val)
 

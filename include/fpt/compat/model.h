@@ -2,10 +2,10 @@
 /*
  * model.h - the seam in test builds: sequentially consistent, every access announced
  *
- * Before each access fpt_model_hook is called, when set, with what is about to happen. A test's hook
- * can switch to another thread of its own there (a scheduling point), count, or remember which CPU
- * wrote a line last. One operating-system thread only; the accesses themselves are plain. Memory
- * orders are announced, not simulated: this backend cannot show a missing one.
+ * Before each access fpt_model_hook is called, when set, with what is about to happen. A test's
+ * hook can switch to another thread of its own there (a scheduling point), count, or remember
+ * which CPU wrote a line last. One operating-system thread only; the accesses themselves are
+ * plain. Memory orders are announced, not simulated: this backend cannot show a missing one.
  */
 #ifndef FPT_COMPAT_MODEL_H
 #define FPT_COMPAT_MODEL_H
@@ -30,7 +30,13 @@ typedef struct {
 	unsigned long v;
 } fpt_atomic_t;
 
-enum fpt_model_kind { FPT_MODEL_LOAD, FPT_MODEL_STORE, FPT_MODEL_RMW, FPT_MODEL_CPU, FPT_MODEL_PAUSE };
+enum fpt_model_kind {
+	FPT_MODEL_LOAD,
+	FPT_MODEL_STORE,
+	FPT_MODEL_RMW,
+	FPT_MODEL_CPU,
+	FPT_MODEL_PAUSE
+};
 
 struct fpt_model_access {
 	enum fpt_model_kind kind;
