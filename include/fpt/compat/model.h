@@ -115,7 +115,16 @@ static inline void fpt_unlock(fpt_lock_t *l)
 	fpt_store(&l->held, 0, release);
 }
 
-/* Readers are threads of the test; what to wait for is the test's business. */
+/*
+ * Readers are threads of the test; what to wait for is the test's business. FPT_MODEL_NO_RCU: as in
+ * user space without liburcu.
+ */
+#ifdef FPT_MODEL_NO_RCU
+#define FPT_RCU_WAITS false
+#else
+#define FPT_RCU_WAITS true
+#endif
+
 extern void (*fpt_model_rcu_synchronize)(void);
 
 static inline void fpt_rcu_read_lock(void)

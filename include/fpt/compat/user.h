@@ -158,6 +158,8 @@ static inline void fpt_unlock(fpt_lock_t *l)
 }
 
 #ifdef FPT_RCU
+#define FPT_RCU_WAITS true
+
 static inline void fpt_rcu_read_lock(void)
 {
 	urcu_bp_read_lock();
@@ -171,6 +173,20 @@ static inline void fpt_rcu_read_unlock(void)
 static inline void fpt_rcu_synchronize(void)
 {
 	urcu_bp_synchronize_rcu();
+}
+#else
+#define FPT_RCU_WAITS false
+
+static inline void fpt_rcu_read_lock(void)
+{
+}
+
+static inline void fpt_rcu_read_unlock(void)
+{
+}
+
+static inline void fpt_rcu_synchronize(void)
+{
 }
 #endif
 
