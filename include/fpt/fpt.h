@@ -77,7 +77,7 @@
 /* Bytes that fpt_init() takes from its memory at most. */
 static inline size_t fpt_size(const struct fpt_config *config)
 {
-	size_t size = config->nr_cpus * sizeof(struct fpt_percpu) + FPT_CACHE_LINE;
+	size_t size = (config->nr_cpus + 1UL) * sizeof(struct fpt_percpu) + FPT_CACHE_LINE;
 
 	return size + (config->ops->size ? config->ops->size(config) : 0);
 }
@@ -139,7 +139,7 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 	if (error)
 		return error;
 	before = m->size;
-	t->percpu = (struct fpt_percpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*t->percpu));
+	t->percpu = (struct fpt_percpu *)fpt_mem_take(m, (config->nr_cpus + 1UL) * sizeof(*t->percpu));
 	if (!t->percpu)
 		return FPT_ENOMEM;
 	fpt_store(&t->front_bytes, before - m->size, relaxed);
@@ -305,7 +305,7 @@ static inline void fpt_get_stats(struct fpt *t, struct fpt_stats *out)
 	unsigned int cpu, i;
 
 	fpt_zero(out, sizeof(*out));
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+	for (cpu = 0; cpu <= t->nr_cpus; cpu++)
 		for (i = 0; i < FPT_NR_STATS; i++)
 			out->count[i] += fpt_load(&t->percpu[cpu].count[i], relaxed);
 	fpt_xbitmap_memory(&t->back, &out->memory_donated, &out->memory_used);

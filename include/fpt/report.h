@@ -257,7 +257,7 @@ static inline unsigned long fpt_freed(struct fpt *t)
 	unsigned long sum = 0;
 	unsigned int cpu;
 
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+	for (cpu = 0; cpu <= t->nr_cpus; cpu++)
 		sum += fpt_load(&t->percpu[cpu].count[FPT_STAT_FREED], relaxed);
 	return sum;
 }

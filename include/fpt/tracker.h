@@ -108,7 +108,7 @@ struct fpt {
 	fpt_atomic_t ops;		/* address: fpt_tracker() */
 	unsigned int nr_cpus;
 	void *front[FPT_NR_SLOTS];
-	struct fpt_percpu *percpu;
+	struct fpt_percpu *percpu;	/* nr_cpus, and one more */
 	enum fpt_protocol protocol;
 	bool lossy;
 	bool report_again;
@@ -135,7 +135,9 @@ static inline const struct fpt_ops *fpt_slot_ops(struct fpt *t, unsigned int slo
 
 static inline void fpt_count(struct fpt *t, unsigned int cpu, enum fpt_stat stat, unsigned long n)
 {
-	fpt_percpu_add(&t->percpu[cpu].count[stat], n);
+	/* The last counters are anybody's who has left the CPU that it began on. */
+	if (!fpt_percpu_add(cpu, &t->percpu[cpu].count[stat], n))
+		fpt_fetch_add(&t->percpu[t->nr_cpus].count[stat], n, relaxed);
 }
 
 /* Write the back and count what came of it. */

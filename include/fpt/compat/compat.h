@@ -16,7 +16,8 @@
  *	fpt_and(a, v, MO)			MO: relaxed, release, seq_cst	with one are compare-and-swap loops
  *
  *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on at once
- *	fpt_percpu_add(a, v)			add to a word that only code on this CPU adds to
+ *	fpt_percpu_add(cpu, a, v)		add to a word that only these calls for that CPU write;
+ *						false: not done, this code is not on that CPU (any more)
  *
  *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
  *						spinlock, safe against interrupts; blocking

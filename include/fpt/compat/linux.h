@@ -103,8 +103,15 @@ static inline void fpt_linux_and_seq_cst(fpt_atomic_t *a, unsigned long val)
 #define fpt_and_seq_cst(a, val) fpt_linux_and_seq_cst(a, val)
 #define fpt_and(a, val, mo) fpt_and_##mo(a, val)
 
-/* An interrupt may add to the same word between the load and the store of a plain addition. */
-#define fpt_percpu_add(a, val) atomic_long_add((long)(val), a)
+/*
+ * An interrupt may add to the same word between the load and the store of a plain addition. Atomic,
+ * so that it does not matter which CPU this is.
+ */
+static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	atomic_long_add((long)val, a);
+	return true;
+}
 
 static inline unsigned int fpt_cpu(unsigned int nr)
 {
