@@ -301,11 +301,17 @@ static inline bool fpt_run_is_large(struct fpt_reporter *rep, const struct fpt_r
 	return true;
 }
 
+/* May one more block be out? A policy changed meanwhile may allow fewer than are out already. */
+static inline bool fpt_pass_has_room(const struct fpt_reporter *rep)
+{
+	return rep->in_flight < rep->policy.max_in_flight &&
+	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order;
+}
+
 /* Claim the next block that the policy lets go. False: the pass is over, or has to pause. */
 static inline bool fpt_pass_claim_one(struct fpt_reporter *rep, struct fpt_range *claim)
 {
-	while (!rep->over && !fpt_refused(rep->t) &&
-	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order) {
+	while (!rep->over && !fpt_refused(rep->t) && fpt_pass_has_room(rep)) {
 		/*
 		 * Not from the beginning again: a block that was busy or refused waits for the
 		 * next pass.
