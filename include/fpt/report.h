@@ -120,8 +120,9 @@ enum fpt_refusal {
 
 /*
  * Nothing is to be reported from now on, for the reasons given (or no longer for these: permit).
- * Passes claim nothing while there is a reason; what is out already comes back as usual. Any
- * context. Wait-free.
+ * While there is a reason, passes claim nothing and submit nothing that they had claimed before;
+ * what the host has already comes back as usual. A pass that runs on another CPU just now may still
+ * submit one block. Any context. Wait-free.
  */
 static inline void fpt_refuse(struct fpt *t, unsigned long reasons)
 {
@@ -316,18 +317,32 @@ static inline bool fpt_pass_claim_one(struct fpt_reporter *rep, struct fpt_range
 		 * Not from the beginning again: a block that was busy or refused waits for the
 		 * next pass.
 		 */
-		if (!fpt_claim(rep->t, &rep->cursor, claim, 1)) {
+		if (!fpt_xbitmap_claim(&rep->t->back, &rep->cursor, claim)) {
 			rep->over = true;
 			break;
 		}
 		if (fpt_run_is_large(rep, claim)) {
+			fpt_count(rep->t, fpt_cpu(rep->t->nr_cpus), FPT_STAT_CLAIMED, claim->nr);
 			rep->in_flight += claim->nr;
 			return true;
 		}
+		/* Nobody was asked for it: it does not count as claimed. */
 		rep->left = true;
 		fpt_xbitmap_end_claim(&rep->t->back, claim, true);
 	}
 	return false;
+}
+
+/* A claim that is not submitted after all: its hint is kept, unless the owner uses it. */
+static inline void fpt_pass_release(struct fpt_reporter *rep, const struct fpt_range *claim,
+				    enum fpt_isolated why)
+{
+	if (why == FPT_USED)
+		fpt_forget_used(rep, claim);
+	else
+		rep->left = true;
+	rep->in_flight -= claim->nr;
+	fpt_release(rep->t, claim, why);
 }
 
 /* Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go. */
@@ -335,19 +350,17 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 						const struct fpt_range *claim)
 {
 	enum fpt_isolated got = FPT_TAKEN;
-	unsigned long ticket = 0;
+	unsigned long ticket;
 
-	if (rep->t->protocol == FPT_ISOLATE)
+	if (fpt_refused(rep->t))
+		got = FPT_BUSY;
+	else if (rep->t->protocol == FPT_ISOLATE)
 		got = rep->owner->isolate(rep->ctx, *claim);
-	if (got == FPT_TAKEN) {
-		ticket = fpt_submit(rep->t, claim);
-	} else {
-		if (got == FPT_USED)
-			fpt_forget_used(rep, claim);
-		else
-			rep->left = true;
-		fpt_release(rep->t, claim, got);
+	if (got != FPT_TAKEN) {
+		fpt_pass_release(rep, claim, got);
+		return 0;
 	}
+	ticket = fpt_submit(rep->t, claim);
 	if (!ticket)
 		rep->in_flight -= claim->nr;
 	return ticket;
@@ -431,11 +444,8 @@ static inline void fpt_pass_complete_one(struct fpt_reporter *rep, struct fpt_ba
 /* Give up what was claimed and not submitted: hints are kept. */
 static inline void fpt_pass_drop(struct fpt_reporter *rep, struct fpt_batch *b)
 {
-	for (; b->nr; b->nr--) {
-		rep->in_flight -= b->range[b->nr - 1].nr;
-		rep->left = true;
-		fpt_xbitmap_end_claim(&rep->t->back, &b->range[b->nr - 1], true);
-	}
+	for (; b->nr; b->nr--)
+		fpt_pass_release(rep, &b->range[b->nr - 1], FPT_BUSY);
 }
 
 /*
