@@ -100,7 +100,7 @@ struct fpt_reporter {
 	struct fpt_policy policy;
 	unsigned long in_flight;	/* pages out: claimed, taken or submitted */
 	struct fpt_cursor cursor;
-	bool over;			/* the pass has come to the end of the bitmap */
+	bool over;			/* no pass, or it has come to the end of the bitmap */
 	unsigned long now;		/* as last told by fpt_due() */
 	unsigned long freed;		/* FPT_STAT_FREED when the pass began */
 	bool left;			/* a hint was met and kept since then */
@@ -142,7 +142,8 @@ static inline unsigned long fpt_refused(struct fpt *t)
 
 /*
  * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, or min_order
- * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes.
+ * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes, within
+ * these bounds.
  */
 static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 				    const struct fpt_owner_ops *owner, void *ctx,
@@ -156,6 +157,7 @@ static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 	rep->owner = owner;
 	rep->ctx = ctx;
 	rep->policy = *policy;
+	rep->over = true;
 	return FPT_OK;
 }
 
@@ -449,10 +451,10 @@ static inline void fpt_pass_drop(struct fpt_reporter *rep, struct fpt_batch *b)
 }
 
 /*
- * Has the host had a submitted batch for longer than the policy allows? Then reset the device, so
- * that it cannot discard any more, and fpt_pass_complete(..., false): pages become usable, hints
- * are kept, and an acknowledgement that comes after all is ignored where it carries a ticket
- * (fpt_complete()).
+ * Has the host had a submitted batch for longer than the policy allows, counted from the last
+ * fpt_due() before it was submitted? Then reset the device, so that it cannot discard any more, and
+ * fpt_pass_complete(..., false): pages become usable, hints are kept, and an acknowledgement that
+ * comes after all is ignored where it carries a ticket (fpt_complete()).
  */
 static inline bool fpt_batch_expired(const struct fpt_reporter *rep, const struct fpt_batch *b,
 				     unsigned long now)
@@ -468,9 +470,11 @@ enum fpt_due {
 
 /*
  * Tell the reporter the time, and ask whether a pass is due: policy.amount pages were freed since
- * the last one began, or something was freed (or left hinted by it) policy.age ticks ago, as far
- * as these calls have seen; so age is exact to the interval of the calls. Pages that were taken
- * again count, too: how many are still free only a pass finds out. Wait-free, one load per CPU.
+ * the last one began, or something was freed policy.age ticks ago (or was met by the last one and
+ * kept, or may not have been met because it has not come to its end), as far as these calls have
+ * seen; so age is exact to the interval of the calls. Pages that were taken again count, too: how
+ * many are still free only a pass finds out. While reporting is refused nothing is due, and nothing
+ * forgotten. Wait-free, one load per CPU.
  */
 static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 {
@@ -478,7 +482,7 @@ static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 	unsigned int due = 0;
 
 	rep->now = now;
-	if (!freed && !rep->left)
+	if (!freed && !rep->left && rep->over)
 		return 0;
 	if (!rep->pending) {
 		rep->pending = true;
@@ -488,7 +492,7 @@ static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 		due |= FPT_DUE_AMOUNT;
 	if (rep->policy.age && now - rep->pending_since >= rep->policy.age)
 		due |= FPT_DUE_AGE;
-	return due;
+	return fpt_refused(rep->t) ? 0 : due;
 }
 
 /* The way to the host, for fpt_flush(). */
