@@ -473,8 +473,9 @@ enum fpt_due {
  * the last one began, or something was freed policy.age ticks ago (or was met by the last one and
  * kept, or may not have been met because it has not come to its end), as far as these calls have
  * seen; so age is exact to the interval of the calls. Pages that were taken again count, too: how
- * many are still free only a pass finds out. While reporting is refused nothing is due, and nothing
- * forgotten. Wait-free, one load per CPU.
+ * many are still free only a pass finds out. What a hook was just freeing when the pass began may
+ * be due only with what is freed next (see "two drains"). While reporting is refused nothing is
+ * due, and nothing forgotten. Wait-free, one load per CPU.
  */
 static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 {
@@ -519,7 +520,8 @@ static inline int fpt_flush(struct fpt_reporter *rep, const struct fpt_host_ops 
 	for (pass = 0; pass < 2; pass++) {
 		fpt_pass_begin(rep);
 		for (;;) {
-			if (host->now && (long)(host->now(rep->ctx) - deadline) >= 0)
+			if (!rep->over && host->now &&
+			    (long)(host->now(rep->ctx) - deadline) >= 0)
 				return FPT_ETIME;
 			if (!fpt_pass_next(rep, &b))
 				break;
