@@ -497,10 +497,11 @@ static void test_due_left(void)
 		}
 		/* Used: nothing is hinted. */
 		give(3);
-		pass(&rep);
-		EQUAL(w.discarded[3], 1);
-		take(3);
-		EQUAL(pass(&rep), 0);
+		fpt_pass_begin(&rep);
+		EQUAL(fpt_pass_claim(&rep, &b), 1);
+		EQUAL(take(3), FPT_OK);
+		EQUAL(fpt_pass_submit(&rep, &b), 0);
+		EQUAL(fpt_pass_claim(&rep, &b), 0);
 		check_left(&rep, false);
 		/* Claimed and given up. */
 		give(3);
@@ -1307,6 +1308,7 @@ static void test_refuse(void)
 			EQUAL(flush(&rep), FPT_EBUSY);
 			/* Permitted for all reasons. */
 			fpt_refuse(&w.t, reasons[j]);
+			EQUAL(fpt_refused(&w.t), reasons[i] | reasons[j]);
 			fpt_permit(&w.t, reasons[i]);
 			EQUAL(fpt_refused(&w.t), i == j ? 0 : reasons[j]);
 			EQUAL(flush(&rep), i == j ? FPT_OK : FPT_EBUSY);
