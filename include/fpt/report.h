@@ -100,7 +100,7 @@ struct fpt_reporter {
 	struct fpt_policy policy;
 	unsigned long in_flight;	/* pages out: claimed, taken or submitted */
 	struct fpt_cursor cursor;
-	bool over;			/* the pass has come to the end of the bitmap */
+	bool over;			/* no pass, or it has come to the end of the bitmap */
 	unsigned long now;		/* as last told by fpt_due() */
 	unsigned long freed;		/* FPT_STAT_FREED when the pass began */
 	bool left;			/* a hint was met and kept since then */
@@ -120,8 +120,9 @@ enum fpt_refusal {
 
 /*
  * Nothing is to be reported from now on, for the reasons given (or no longer for these: permit).
- * Passes claim nothing while there is a reason; what is out already comes back as usual. Any
- * context. Wait-free.
+ * While there is a reason, passes claim nothing and submit nothing that they had claimed before;
+ * what the host has already comes back as usual. A pass that runs on another CPU just now may still
+ * submit one block. Any context. Wait-free.
  */
 static inline void fpt_refuse(struct fpt *t, unsigned long reasons)
 {
@@ -141,7 +142,8 @@ static inline unsigned long fpt_refused(struct fpt *t)
 
 /*
  * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, or min_order
- * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes.
+ * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes, within
+ * these bounds.
  */
 static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 				    const struct fpt_owner_ops *owner, void *ctx,
@@ -155,6 +157,7 @@ static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 	rep->owner = owner;
 	rep->ctx = ctx;
 	rep->policy = *policy;
+	rep->over = true;
 	return FPT_OK;
 }
 
@@ -301,27 +304,47 @@ static inline bool fpt_run_is_large(struct fpt_reporter *rep, const struct fpt_r
 	return true;
 }
 
+/* May one more block be out? A policy changed meanwhile may allow fewer than are out already. */
+static inline bool fpt_pass_has_room(const struct fpt_reporter *rep)
+{
+	return rep->in_flight < rep->policy.max_in_flight &&
+	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order;
+}
+
 /* Claim the next block that the policy lets go. False: the pass is over, or has to pause. */
 static inline bool fpt_pass_claim_one(struct fpt_reporter *rep, struct fpt_range *claim)
 {
-	while (!rep->over && !fpt_refused(rep->t) &&
-	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order) {
+	while (!rep->over && !fpt_refused(rep->t) && fpt_pass_has_room(rep)) {
 		/*
 		 * Not from the beginning again: a block that was busy or refused waits for the
 		 * next pass.
 		 */
-		if (!fpt_claim(rep->t, &rep->cursor, claim, 1)) {
+		if (!fpt_xbitmap_claim(&rep->t->back, &rep->cursor, claim)) {
 			rep->over = true;
 			break;
 		}
 		if (fpt_run_is_large(rep, claim)) {
+			fpt_count(rep->t, fpt_cpu(rep->t->nr_cpus), FPT_STAT_CLAIMED, claim->nr);
 			rep->in_flight += claim->nr;
 			return true;
 		}
+		/* Nobody was asked for it: it does not count as claimed. */
 		rep->left = true;
 		fpt_xbitmap_end_claim(&rep->t->back, claim, true);
 	}
 	return false;
+}
+
+/* A claim that is not submitted after all: its hint is kept, unless the owner uses it. */
+static inline void fpt_pass_release(struct fpt_reporter *rep, const struct fpt_range *claim,
+				    enum fpt_isolated why)
+{
+	if (why == FPT_USED)
+		fpt_forget_used(rep, claim);
+	else
+		rep->left = true;
+	rep->in_flight -= claim->nr;
+	fpt_release(rep->t, claim, why);
 }
 
 /* Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go. */
@@ -329,19 +352,17 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 						const struct fpt_range *claim)
 {
 	enum fpt_isolated got = FPT_TAKEN;
-	unsigned long ticket = 0;
+	unsigned long ticket;
 
-	if (rep->t->protocol == FPT_ISOLATE)
+	if (fpt_refused(rep->t))
+		got = FPT_BUSY;
+	else if (rep->t->protocol == FPT_ISOLATE)
 		got = rep->owner->isolate(rep->ctx, *claim);
-	if (got == FPT_TAKEN) {
-		ticket = fpt_submit(rep->t, claim);
-	} else {
-		if (got == FPT_USED)
-			fpt_forget_used(rep, claim);
-		else
-			rep->left = true;
-		fpt_release(rep->t, claim, got);
+	if (got != FPT_TAKEN) {
+		fpt_pass_release(rep, claim, got);
+		return 0;
 	}
+	ticket = fpt_submit(rep->t, claim);
 	if (!ticket)
 		rep->in_flight -= claim->nr;
 	return ticket;
@@ -425,18 +446,15 @@ static inline void fpt_pass_complete_one(struct fpt_reporter *rep, struct fpt_ba
 /* Give up what was claimed and not submitted: hints are kept. */
 static inline void fpt_pass_drop(struct fpt_reporter *rep, struct fpt_batch *b)
 {
-	for (; b->nr; b->nr--) {
-		rep->in_flight -= b->range[b->nr - 1].nr;
-		rep->left = true;
-		fpt_xbitmap_end_claim(&rep->t->back, &b->range[b->nr - 1], true);
-	}
+	for (; b->nr; b->nr--)
+		fpt_pass_release(rep, &b->range[b->nr - 1], FPT_BUSY);
 }
 
 /*
- * Has the host had a submitted batch for longer than the policy allows? Then reset the device, so
- * that it cannot discard any more, and fpt_pass_complete(..., false): pages become usable, hints
- * are kept, and an acknowledgement that comes after all is ignored where it carries a ticket
- * (fpt_complete()).
+ * Has the host had a submitted batch for longer than the policy allows, counted from the last
+ * fpt_due() before it was submitted? Then reset the device, so that it cannot discard any more, and
+ * fpt_pass_complete(..., false): pages become usable, hints are kept, and an acknowledgement that
+ * comes after all is ignored where it carries a ticket (fpt_complete()).
  */
 static inline bool fpt_batch_expired(const struct fpt_reporter *rep, const struct fpt_batch *b,
 				     unsigned long now)
@@ -452,9 +470,12 @@ enum fpt_due {
 
 /*
  * Tell the reporter the time, and ask whether a pass is due: policy.amount pages were freed since
- * the last one began, or something was freed (or left hinted by it) policy.age ticks ago, as far
- * as these calls have seen; so age is exact to the interval of the calls. Pages that were taken
- * again count, too: how many are still free only a pass finds out. Wait-free, one load per CPU.
+ * the last one began, or something was freed policy.age ticks ago (or was met by the last one and
+ * kept, or may not have been met because it has not come to its end), as far as these calls have
+ * seen; so age is exact to the interval of the calls. Pages that were taken again count, too: how
+ * many are still free only a pass finds out. What a hook was just freeing when the pass began may
+ * be due only with what is freed next (see "two drains"). While reporting is refused nothing is
+ * due, and nothing forgotten. Wait-free, one load per CPU.
  */
 static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 {
@@ -462,7 +483,7 @@ static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 	unsigned int due = 0;
 
 	rep->now = now;
-	if (!freed && !rep->left)
+	if (!freed && !rep->left && rep->over)
 		return 0;
 	if (!rep->pending) {
 		rep->pending = true;
@@ -472,7 +493,7 @@ static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
 		due |= FPT_DUE_AMOUNT;
 	if (rep->policy.age && now - rep->pending_since >= rep->policy.age)
 		due |= FPT_DUE_AGE;
-	return due;
+	return fpt_refused(rep->t) ? 0 : due;
 }
 
 /* The way to the host, for fpt_flush(). */
@@ -499,7 +520,8 @@ static inline int fpt_flush(struct fpt_reporter *rep, const struct fpt_host_ops 
 	for (pass = 0; pass < 2; pass++) {
 		fpt_pass_begin(rep);
 		for (;;) {
-			if (host->now && (long)(host->now(rep->ctx) - deadline) >= 0)
+			if (!rep->over && host->now &&
+			    (long)(host->now(rep->ctx) - deadline) >= 0)
 				return FPT_ETIME;
 			if (!fpt_pass_next(rep, &b))
 				break;

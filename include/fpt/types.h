@@ -84,7 +84,7 @@ enum fpt_stat {
 	FPT_STAT_DROPPED,	/* hints lost because a capacity named in the tracker's header was exhausted */
 	FPT_STAT_SLOW,		/* events (not pages) that took the slow path that the tracker's header names */
 	FPT_STAT_CLAIMED,
-	FPT_STAT_BUSY,		/* claimed, but isolation answered FPT_BUSY: hint kept */
+	FPT_STAT_BUSY,		/* claimed, then FPT_BUSY from isolation, or given up: hint kept */
 	FPT_STAT_USED,		/* claimed, but isolation answered FPT_USED */
 	FPT_STAT_REPORTED,	/* acknowledged by the host */
 	FPT_STAT_FAILED,	/* submitted, but the host refused or the wait was given up: hint kept */

@@ -7,8 +7,8 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
-#				its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		explore, lockstep, model, report, bitmap, bitmap-small or bitmap-model (below);
+#				which of its tests (bitmap and bitmap-small always run all of theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -23,9 +23,11 @@ trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
 declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
-	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
+	[report]=test_report.c [bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c
+	[bitmap-model]=test_bitmap.c)
 declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
-	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
+	[report]=-DFPT_VIRTUAL_CPUS [bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS
+	[bitmap-model]=-DFPT_MODEL)
 # As in trackers.cmake.
 declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
 	-DFPT_BITMAP_MAX_LEVELS=9u")
@@ -103,7 +105,16 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model bitmap bitmap-small bitmap-model; do
+# Only what these mutants are for.
+wanted()
+{
+	awk -v names=" ${names[*]} " '
+		/^== / { sub(/:$/, "", $2); named = index(names, " " $2 " "); next }
+		named { print substr($1, 1, length($1) - 1); named = 0 }
+	' "$here/mutants.txt" | sort -u
+}
+
+for test in $(wanted); do
 	(
 		build $test "$here/../../include" "$work/$test" &&
 			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
