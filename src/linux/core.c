@@ -118,15 +118,11 @@ static int fptk_compare(const void *a, const void *b)
 /* All zones as few ranges: returns how many, sorted. Zones of several nodes may interleave. */
 static unsigned int fptk_ranges(struct fpt_range *range, unsigned int max)
 {
-	unsigned int n = 0, merged = 0, i;
+	unsigned int n = 0, merged = 0, at = 0, i;
 	struct zone *zone;
-	int nid;
 
-	fptk_for_each_zone(zone, nid, i) {
-		if (n < max)
-			range[n++] = (struct fpt_range){ zone->zone_start_pfn,
-							 zone->spanned_pages };
-	}
+	while (n < max && (zone = fptk_next_zone(&at)))
+		range[n++] = (struct fpt_range){ zone->zone_start_pfn, zone->spanned_pages };
 	sort(range, n, sizeof(*range), fptk_compare, NULL);
 	for (i = 1; i < n; i++) {
 		struct fpt_range *last = &range[merged];
@@ -199,6 +195,7 @@ static int fptk_build(struct fpt *t)
 static int fptk_start(void)
 {
 	struct fpt *t = &fptk_tracker;
+	struct fpt_stats stats;
 	int error = fptk_build(t);
 
 	if (error)
@@ -212,8 +209,9 @@ static int fptk_start(void)
 	error = fptk_reporter_start(t);
 	if (error)
 		goto no_reporter;
-	pr_info("tracker %s, order %u, %lu KiB\n", t->ops->name, t->back.order,
-		fpt_size(&(struct fpt_config){ .ops = t->ops, .nr_cpus = t->nr_cpus }) >> 10);
+	fpt_get_stats(t, &stats);
+	pr_info("tracker %s, order %u, %zu KiB, %lu pages free\n", fptk_settings.ops->name,
+		fptk_settings.order, stats.memory_donated >> 10, stats.count[FPT_STAT_FREED]);
 	return 0;
 
 no_reporter:

@@ -100,19 +100,19 @@ void fptk_control_exit(void);
 /* lookup.c; process context. NULL: this kernel has no such function, or no kprobes. */
 void *fptk_lookup(const char *name);
 
-/* All zones that have pages. */
-static inline struct zone *fptk_zone(int nid, unsigned int i)
+/* The next zone with pages, all nodes'; *at is 0 at first. NULL: no more. */
+static inline struct zone *fptk_next_zone(unsigned int *at)
 {
-	struct zone *zone = &NODE_DATA(nid)->node_zones[i];
+	while (*at < MAX_NUMNODES * MAX_NR_ZONES) {
+		unsigned int i = (*at)++;
+		int nid = i / MAX_NR_ZONES;
 
-	return populated_zone(zone) ? zone : NULL;
+		if (!node_online(nid))
+			continue;
+		if (populated_zone(&NODE_DATA(nid)->node_zones[i % MAX_NR_ZONES]))
+			return &NODE_DATA(nid)->node_zones[i % MAX_NR_ZONES];
+	}
+	return NULL;
 }
-
-#define fptk_for_each_zone(zone, nid, i) \
-	for_each_online_node(nid) \
-		for (i = 0; i < MAX_NR_ZONES; i++) \
-			if (!((zone) = fptk_zone(nid, i))) \
-				; \
-			else
 
 #endif

@@ -101,12 +101,13 @@ static void fptk_recover(struct fpt *t)
 	if (stats.count[FPT_STAT_DROPPED] == fptk_dropped)
 		return;
 	fptk_dropped = stats.count[FPT_STAT_DROPPED];
-	if (t->ops->drain)
-		t->ops->drain(t);
 	fptk_scan(t);
 }
 
-/* Twice at least: of some trackers it takes two drains to see everything. */
+/*
+ * Twice at least: of some trackers it takes two drains to see everything, and what was dropped is
+ * looked for after a drain.
+ */
 static int fptk_flush(struct fpt *t)
 {
 	unsigned int i;
@@ -115,13 +116,14 @@ static int fptk_flush(struct fpt *t)
 	if (!fptk_virtio_ready())
 		return -EOPNOTSUPP;
 	fptk_drain_pcp();
-	fptk_recover(t);
 	for (i = 0; i < FPTK_FLUSH_PASSES; i++) {
 		blocks = fptk_pass(t, true);
 		if (blocks < 0)
 			return blocks;
 		if (!blocks && i)
 			break;
+		if (!i)
+			fptk_recover(t);
 	}
 	return 0;
 }

@@ -52,16 +52,15 @@ static void fptk_scan_step(struct fpt *t, struct zone *zone, unsigned long pfn, 
 void fptk_scan(struct fpt *t)
 {
 	struct zone *zone;
-	unsigned int i;
-	int nid;
+	unsigned int at = 0;
 
-	fptk_for_each_zone(zone, nid, i) {
-		unsigned long pfn, end = zone_end_pfn(zone);
+	while ((zone = fptk_next_zone(&at))) {
+		unsigned long pfn = zone->zone_start_pfn, end = zone_end_pfn(zone), next;
 
-		for (pfn = zone->zone_start_pfn; pfn < end; pfn = round_down(pfn, FPTK_STEP) + FPTK_STEP) {
+		for (; pfn < end; pfn = next) {
+			next = min(round_down(pfn, FPTK_STEP) + FPTK_STEP, end);
 			if (pfn_to_online_page(pfn))
-				fptk_scan_step(t, zone, pfn,
-					       min(round_down(pfn, FPTK_STEP) + FPTK_STEP, end));
+				fptk_scan_step(t, zone, pfn, next);
 			cond_resched();
 		}
 	}
