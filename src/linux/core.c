@@ -315,6 +315,21 @@ int fptk_core_live(void)
 	return error;
 }
 
+/* Set up the same tracker anew: the zones have changed. */
+void fptk_core_again(void)
+{
+	int error = 0;
+
+	mutex_lock(&fptk_settings_lock);
+	if (fptk_state == FPTK_ON)
+		error = fptk_restart();
+	if (error) {
+		pr_err("cannot set up the tracker anew: %d; off\n", error);
+		fptk_state = FPTK_OFF;
+	}
+	mutex_unlock(&fptk_settings_lock);
+}
+
 void fptk_core_gone(void)
 {
 	mutex_lock(&fptk_settings_lock);

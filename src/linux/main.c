@@ -31,8 +31,8 @@
  * tracefs, events/fpt/: fpt_isolate, fpt_report, fpt_pass.
  *
  * Loading fails with ENOENT where the kernel lacks what isolation or the source needs (then the log
- * says what), EINVAL for a parameter out of bounds, ENOMEM. Memory that is plugged in later is not
- * tracked before the tracker is set anew.
+ * says what), EINVAL for a parameter out of bounds, ENOMEM. A second after memory was plugged in or
+ * out, tracking starts anew, too.
  */
 #include "module.h"
 
@@ -50,9 +50,14 @@ static int __init fptk_init(void)
 	error = fptk_virtio_init();
 	if (error)
 		goto no_virtio;
+	error = fptk_plug_init();
+	if (error)
+		goto no_plug;
 	fptk_control_init();
 	return 0;
 
+no_plug:
+	fptk_virtio_exit();
 no_virtio:
 	fptk_core_gone();
 no_core:
@@ -63,6 +68,7 @@ no_core:
 static void __exit fptk_exit(void)
 {
 	fptk_control_exit();
+	fptk_plug_exit();
 	/* The reporter first: what is out comes back while the device still works. */
 	fptk_core_gone();
 	fptk_virtio_exit();
@@ -72,4 +78,5 @@ static void __exit fptk_exit(void)
 module_init(fptk_init);
 module_exit(fptk_exit);
 MODULE_DESCRIPTION("Free-page tracking, and reporting to the host");
+MODULE_VERSION("0.1");
 MODULE_LICENSE("Dual BSD/GPL");

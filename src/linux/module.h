@@ -9,6 +9,7 @@
  *	reporter.c	the thread: claim, isolate, report, put back
  *	isolate.c	the zones' free lists
  *	virtio.c	the balloon device's reporting queue
+ *	plug.c		memory that comes and goes
  *	lookup.c	kernel functions that are not exported
  *
  * Included first, for pr_fmt.
@@ -60,6 +61,7 @@ const struct fpt_ops *fptk_ops_by_name(const char *name);
 int fptk_core_apply(int (*change)(struct fptk_settings *s, const void *arg), const void *arg);
 int fptk_core_live(void);
 void fptk_core_gone(void);
+void fptk_core_again(void);
 int fptk_core_show(struct seq_file *m, void (*show)(struct seq_file *m, struct fpt *t));
 int fptk_core_refill(struct fpt *t);
 
@@ -92,6 +94,10 @@ int fptk_virtio_init(void);
 void fptk_virtio_exit(void);
 bool fptk_virtio_ready(void);
 int fptk_virtio_report(const struct fpt_batch *b);
+
+/* plug.c */
+int fptk_plug_init(void);
+void fptk_plug_exit(void);
 
 /* control.c */
 void fptk_control_init(void);
