@@ -139,10 +139,12 @@ static int fptk_run(void *data)
 	struct fpt *t = data;
 
 	while (!kthread_should_stop()) {
-		unsigned int period = READ_ONCE(fptk_settings.period_ms);
 		unsigned long wanted;
+		unsigned int period;
 
-		WRITE_ONCE(fptk_woken, false);
+		/* Before the settings are read: a change after that wakes again. */
+		smp_store_mb(fptk_woken, false);
+		period = READ_ONCE(fptk_settings.period_ms);
 		if (period)
 			wait_event_idle_timeout(fptk_wait_thread, fptk_called(),
 						msecs_to_jiffies(period));
@@ -186,7 +188,7 @@ int fptk_reporter_flush(void)
 
 void fptk_reporter_wake(void)
 {
-	WRITE_ONCE(fptk_woken, true);
+	smp_store_mb(fptk_woken, true);
 	wake_up(&fptk_wait_thread);
 }
 
