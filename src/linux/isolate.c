@@ -41,11 +41,18 @@ static unsigned long (*fptk_pfnblock_flags)(const struct page *page, unsigned lo
 static void (*fptk_drain_all_pages)(struct zone *zone);
 
 static atomic_long_t fptk_out;			/* pages */
+static unsigned long fptk_nr_blocked;
 static DECLARE_WAIT_QUEUE_HEAD(fptk_all_back);
 
 unsigned long fptk_pages_out(void)
 {
 	return atomic_long_read(&fptk_out);
+}
+
+/* Blocks so far that were busy, and not for want of headroom. */
+unsigned long fptk_blocked(void)
+{
+	return fptk_nr_blocked;
 }
 
 /* Free pages of this and other CPUs' lists to the buddy, as far as the kernel lets us. */
@@ -108,6 +115,7 @@ static enum fpt_isolated fptk_why_not(struct fpt_range r)
 			return FPT_USED;
 		}
 	}
+	fptk_nr_blocked++;
 	return FPT_BUSY;
 }
 

@@ -77,6 +77,7 @@ extern const struct fpt_owner_ops fptk_owner;
 int fptk_isolate_init(void);
 void fptk_isolate_exit(void);
 unsigned long fptk_pages_out(void);
+unsigned long fptk_blocked(void);
 void fptk_drain_pcp(void);
 
 /* reporter.c; process context */

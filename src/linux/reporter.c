@@ -14,6 +14,7 @@
 
 #include <linux/err.h>
 #include <linux/errno.h>
+#include <linux/jiffies.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/mutex.h>
@@ -21,6 +22,10 @@
 #include <linux/wait.h>
 
 #include "trace.h"
+
+/* Between drains of the per-CPU lists, in ticks. */
+#define FPTK_DRAIN_MIN HZ
+#define FPTK_DRAIN_MAX (64 * HZ)
 
 /* A flush under load: what becomes free while it runs is for the next one. */
 #define FPTK_FLUSH_PASSES 8
@@ -38,6 +43,11 @@ static bool fptk_woken;
 static struct fpt_reporter fptk_reporter;
 static struct fpt_batch fptk_batch;
 static unsigned long fptk_dropped;		/* hints, before the last scan */
+
+static struct {
+	unsigned long wait, next;		/* jiffies */
+	unsigned long reports;			/* before it */
+} fptk_drain;
 
 /* Between passes, when nothing is out: the settings may have changed. */
 static int fptk_reporter_setup(struct fpt *t)
@@ -90,6 +100,32 @@ static long fptk_pass(struct fpt *t, bool flush)
 	trace_fpt_pass(flush, blocks < 0 ? blocks : blocks << t->back.order,
 		       ktime_get_ns() - start);
 	return blocks;
+}
+
+/*
+ * A few pages in per-CPU lists keep many blocks from being reported, for as long as nobody needs them:
+ * in an idle guest, for good. So they are drained, at most once a second, and ever less often
+ * while that leads to nothing.
+ */
+static void fptk_unblock(void)
+{
+	unsigned long reports = fptk_reporter_stats.reports;
+
+	if (time_before(jiffies, fptk_drain.next))
+		return;
+	fptk_drain.wait = reports == fptk_drain.reports ?
+		min_t(unsigned long, 2 * fptk_drain.wait, FPTK_DRAIN_MAX) : FPTK_DRAIN_MIN;
+	fptk_drain.next = jiffies + fptk_drain.wait;
+	fptk_drain.reports = reports;
+	fptk_drain_pcp();
+}
+
+static void fptk_period(struct fpt *t)
+{
+	unsigned long blocked = fptk_blocked();
+
+	if (fptk_pass(t, false) >= 0 && fptk_blocked() != blocked)
+		fptk_unblock();
 }
 
 /* What a full tracker dropped, no event will hint again: look for it. */
@@ -159,7 +195,7 @@ static int fptk_run(void *data)
 			smp_store_release(&fptk_done, wanted);
 			wake_up_all(&fptk_wait_flush);
 		} else if (!READ_ONCE(fptk_woken) && fptk_virtio_ready()) {
-			(void)fptk_pass(t, false);
+			fptk_period(t);
 		}
 	}
 	return 0;
@@ -197,6 +233,8 @@ int fptk_reporter_start(struct fpt *t)
 	struct task_struct *thread;
 
 	fptk_dropped = 0;
+	fptk_drain.wait = FPTK_DRAIN_MIN;
+	fptk_drain.next = jiffies;
 	memset(&fptk_reporter_stats, 0, sizeof(fptk_reporter_stats));
 	thread = kthread_run(fptk_run, t, "fpt");
 	if (IS_ERR(thread))
