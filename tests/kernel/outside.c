@@ -3,8 +3,8 @@
  * outside.c - a guest's memory, as its host sees it
  *
  *	outside rss PID MIB		KiB of the guest's memory that are resident
- *	outside watch PID MIB		the same every 10 ms, with the time in ms, until killed
- *	outside pages PID WORD...	pages that are not holes; of them, those that begin with WORD
+ *	outside watch PID MIB		the same every 10 ms, with the time in ms, until SIGTERM
+ *	outside pages PID WORD...	pages that are not holes; of them, how many begin with WORD
  *
  * PID is QEMU's; MIB how much memory the guest has, by which it is found among QEMU's mappings.
  * For pages it must be shared, and a memfd: SEEK_DATA and SEEK_HOLE tell what is there without
@@ -14,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -118,17 +119,32 @@ static uint64_t now_ms(void)
 	return (uint64_t)ts.tv_sec * 1000 + (uint64_t)ts.tv_nsec / 1000000;
 }
 
+static volatile sig_atomic_t over;
+
+static void end(int signal)
+{
+	(void)signal;
+	over = 1;
+}
+
+/* The last look is after the signal. */
 static void watch(const char *pid, unsigned long mib)
 {
 	const struct timespec pause = { 0, 10000000 };
 	uint64_t begin = now_ms();
+	bool last;
 	long kib;
 
-	setvbuf(stdout, NULL, _IOLBF, 0);
-	while ((kib = resident(pid, mib)) >= 0) {
+	signal(SIGTERM, end);
+	do {
+		last = over;
+		kib = resident(pid, mib);
+		if (kib < 0)
+			fail("the guest is gone");
 		printf("%" PRIu64 " %ld\n", now_ms() - begin, kib);
-		nanosleep(&pause, NULL);
-	}
+		if (!last)
+			nanosleep(&pause, NULL);
+	} while (!last);
 }
 
 int main(int argc, char **argv)

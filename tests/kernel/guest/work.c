@@ -3,10 +3,10 @@
  * work.c - users of memory, inside a guest, that know what they wrote
  *
  *	work hold MIB WORD		fill MIB, say "held", and look at it when the input ends
- *	work write N MIB SECONDS	N processes that fill, look at, and give back areas of theirs,
- *					MIB together
- *	work press PERCENT SECONDS	take so much of what is available, then give back and take again
- *					pieces of it
+ *	work write N MIB SECONDS	N processes that fill, look at and give back areas, of MIB
+ *					together
+ *	work press PERCENT SECONDS	take so much of what is available, then give pieces of it
+ *					back and take them again
  *
  * Each page begins with WORD (write and press: one of their own) and the page's number; the rest is
  * made from these. The exit status is 3, and a line says how much, when anything has changed.
