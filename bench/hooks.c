@@ -161,7 +161,7 @@ static void hook_tracker_drain(void *instance)
 {
 	struct hook *h = instance;
 
-	h->t.ops->drain(&h->t);
+	fpt_drain(&h->t);
 }
 
 /* A flat bitmap: one C11 read-modify-write per event. */
@@ -348,8 +348,8 @@ static const char *hook_check(struct hook *h, uint64_t events)
 	unsigned int i, k;
 
 	if (h->peer->ops && h->peer->ops->drain) {
-		h->peer->ops->drain(&h->t);
-		h->peer->ops->drain(&h->t);
+		fpt_drain(&h->t);
+		fpt_drain(&h->t);
 	}
 	for (i = 0; i < h->nr_threads; i++) {
 		/* At least one round was run. */

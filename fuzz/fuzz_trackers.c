@@ -182,7 +182,7 @@ static uint8_t *block_of(struct model *m, const struct model_range *r, fpt_pfn_t
 
 static bool sees_everything(const struct model *m)
 {
-	return m->config.ops->retracts && m->config.ops != &fpt_none_ops;
+	return m->config.ops->retracts;
 }
 
 /* The allocator's side of the isolate protocol, for any claim. */
@@ -481,8 +481,8 @@ static unsigned int next_batch(struct model *m, struct model_reporter *p)
 {
 	unsigned int i, n = fpt_pass_next(&p->rep, &p->batch);
 
-	REQUIRE("batch size", n == p->batch.nr && n <= p->rep.batch);
-	REQUIRE("pages in flight", p->rep.in_flight <= p->rep.max_in_flight);
+	REQUIRE("batch size", n == p->batch.nr && n <= p->rep.policy.batch);
+	REQUIRE("pages in flight", p->rep.in_flight <= p->rep.policy.max_in_flight);
 	for (i = 0; i < n; i++)
 		check_submitted(m, &p->batch.range[i]);
 	return n;
@@ -541,7 +541,7 @@ static void advance(struct model *m, unsigned int which, bool ok, bool last)
 			fpt_release(&m->t, &c.range, got);
 			return;
 		}
-		fpt_submit(&m->t, &c.range);
+		REQUIRE("submitted", fpt_submit(&m->t, &c.range) == 1);
 		check_submitted(m, &c.range);
 		c.submitted = true;
 		if (!last && m->nr_claims < MAX_CLAIMS) {
@@ -551,7 +551,7 @@ static void advance(struct model *m, unsigned int which, bool ok, bool last)
 	}
 	completed(m, &c.range, ok);
 	put_back(m, c.range);
-	fpt_complete(&m->t, &c.range, ok);
+	REQUIRE("completed", fpt_complete(&m->t, &c.range, 1, ok));
 }
 
 static void one_operation(struct model *m)
@@ -756,8 +756,8 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 		unsigned long cap = (batch >> 5) + 1UL;
 
 		REQUIRE("reporter",
-			fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m, batch % 32 + 1,
-					  cap << m->config.order) == FPT_OK);
+			fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m,
+					&(struct fpt_policy){ .batch = batch % 32 + 1, .max_in_flight = cap << m->config.order }) == FPT_OK);
 	}
 	fpt_model_hook = interrupt;
 	while (m->left) {

@@ -114,7 +114,7 @@ static unsigned long slow(struct tracker *w)
 
 static struct fpt_bitmap *front(struct tracker *w)
 {
-	return w->t.front;
+	return w->t.front[FPT_SLOT_BITMAP];
 }
 #endif
 
@@ -449,7 +449,8 @@ static void test_cross_cpu(void **state)
 	(void)state;
 	memset(held, 0, sizeof(held));
 	add_range(w, 0, 64);
-	assert_int_equal(fpt_reporter_init(&rep, &w->t, &owner, NULL, 4, 64), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&rep, &w->t, &owner, NULL,
+			&(struct fpt_policy){ .batch = 4, .max_in_flight = 64 }), FPT_OK);
 	give(w, 0, 0, 3);
 	held[2] = true;
 	take(w, 1, 2, 0);
@@ -482,7 +483,8 @@ static void test_touched(void **state)
 	(void)state;
 	memset(held, 0, sizeof(held));
 	add_range(w, 0, 64);
-	assert_int_equal(fpt_reporter_init(&rep, &w->t, &owner, NULL, 4, 64), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&rep, &w->t, &owner, NULL,
+			&(struct fpt_policy){ .batch = 4, .max_in_flight = 64 }), FPT_OK);
 	give(w, 0, 0, 3);
 	assert_int_equal(pass(&rep), 1);
 	assert_int_equal(pass(&rep), 0);
@@ -753,7 +755,7 @@ static void test_lockstep(void **state)
 	(void)state;
 	for (i = 1; i < 6; i++) {
 		seed = i;
-		lockstep(PAGES / LEAF + 3, true);
+		lockstep((PAGES + 2 * FPT_XBITMAP_INDEX_ALIGN) / LEAF, true);
 		if (LEAF < 1000)
 			lockstep(1 + chance(4), false);
 	}
@@ -927,7 +929,7 @@ static void run_thread(void *arg, unsigned int id)
 /* B3: nothing that is in use is in use twice, and none of it is outside of the extents. */
 static void check_slots(void)
 {
-	struct fpt_bitmap *b = x.t.front;
+	struct fpt_bitmap *b = x.t.front[FPT_SLOT_BITMAP];
 	unsigned int cpu, k, n = 0, i;
 	unsigned long at[64], bytes[64], j;
 
@@ -1005,11 +1007,12 @@ static unsigned int build(const struct scenario *scenario)
 	assert_int_equal(fpt_init(&x.t, &config, &m), FPT_OK);
 	assert_int_equal(fpt_add_range(&x.t, 0, X_PAGES, &m), FPT_OK);
 	for (i = 0; i <= EXPLORE_MAX_THREADS; i++)
-		assert_int_equal(fpt_reporter_init(&x.rep[i], &x.t, &owner, NULL, 2, 2), FPT_OK);
+		assert_int_equal(fpt_reporter_init(&x.rep[i], &x.t, &owner, NULL,
+				&(struct fpt_policy){ .batch = 2, .max_in_flight = 2 }), FPT_OK);
 	for (i = 0; i < X_PAGES; i++)
 		x.page[i].v = HELD_PAGE;
 	for (i = 0; i < 2; i++)
-		((struct fpt_bitmap *)x.t.front)->cpu[i].first->used.v = s->taken;
+		((struct fpt_bitmap *)x.t.front[FPT_SLOT_BITMAP])->cpu[i].first->used.v = s->taken;
 	run_ops(s->before, 0);
 	memcpy(&x_image, &x, sizeof(x));
 	for (i = 0; i < EXPLORE_MAX_THREADS; i++)
@@ -1407,8 +1410,11 @@ static void test_drain_visits(void **state)
 static void test_hook_steps(void **state)
 {
 	struct tracker *w = tracker_new(1, 9, 15);
-	/* CPU, counter, range; level, entry; the word; three dirty bits, looked at and set. */
-	const unsigned long look_up = 3 + 2, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
+	/*
+	 * Tracker, CPU, counter; range: slots, count, first pfn, count; level, entry; the word;
+	 * three dirty bits, looked at and set.
+	 */
+	const unsigned long look_up = 3 + 4 + 2, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
 	unsigned int order;
 
 	(void)state;
@@ -1624,7 +1630,8 @@ static void test_threads(void **state)
 	memset(&g, 0, sizeof(g));
 	g.w = tracker_new(nr_cpus, ORDER, 2);
 	add_range(g.w, 0, T_PAGES);
-	assert_int_equal(fpt_reporter_init(&g.rep, &g.w->t, &owner, NULL, 4, 64), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&g.rep, &g.w->t, &owner, NULL,
+			&(struct fpt_policy){ .batch = 4, .max_in_flight = 64 }), FPT_OK);
 	for (i = 0; i < T_PAGES; i++)
 		fpt_free(&g.w->t, i, 0);
 	for (i = 0; i < THREADS; i++)

@@ -173,7 +173,7 @@ static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
 		wrong("block %u is in two claims", b);
 	if (!c->busy && fpt_cas(&g.block[b], 0, ISOLATED, acq_rel)) {
 		/* An array may still hold an older free of a page. */
-		if (g.fresh[b] && w.t.ops->retracts)
+		if (g.fresh[b] && fpt_tracker(&w.t)->retracts)
 			wrong("block %u is reported twice, untouched", b);
 		g.fresh[b] = true;
 		return FPT_TAKEN;
@@ -260,7 +260,7 @@ static void run_ops(const struct op *op, struct caller *c)
 		if (op->what == DO_COMPLETE)
 			op_complete(c);
 		if (op->what == DO_DRAIN)
-			w.t.ops->drain(&w.t);
+			fpt_drain(&w.t);
 		c->busy = c->refuse = false;
 	}
 }
@@ -279,7 +279,7 @@ static bool is_coarse(unsigned long page)
 /* In how many places the array holds a page. */
 static unsigned int places(unsigned long page)
 {
-	struct fpt_array *a = w.t.front;
+	struct fpt_array *a = w.t.front[FPT_SLOT_ARRAY];
 	unsigned int n = fpt_xbitmap_test(&w.t.back, page), cpu, gen;
 	unsigned long i;
 
@@ -315,12 +315,12 @@ static void check_invariants(const struct fpt_stats *stats)
 		b = (unsigned int)(p >> s->order);
 		if (running->froze && g.block[b].v)
 			continue;
-		if (w.t.ops->retracts && !is_coarse(p) &&
+		if (fpt_tracker(&w.t)->retracts && !is_coarse(p) &&
 		    fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
 			wrong("page %lu: owned %d, and so is its bit", p, g.owned[p]);
-		if (!w.t.ops->retracts && !g.owned[p] && !places(p))
+		if (!fpt_tracker(&w.t)->retracts && !g.owned[p] && !places(p))
 			lost++;
-		if (!w.t.ops->retracts && !running->froze && places(p) > 1 &&
+		if (!fpt_tracker(&w.t)->retracts && !running->froze && places(p) > 1 &&
 		    stats->count[FPT_STAT_ALLOCATED] == 0)
 			wrong("page %lu is in %u places", p, places(p));
 	}
@@ -328,7 +328,7 @@ static void check_invariants(const struct fpt_stats *stats)
 		wrong("%lu pages lost, %lu counted as dropped", lost, dropped);
 	if (dropped && !s->may_drop)
 		wrong("%lu pages dropped", dropped);
-	for (p = 0; w.t.ops->retracts && p < s->nr_pages; p = next_page(p, block)) {
+	for (p = 0; fpt_tracker(&w.t)->retracts && p < s->nr_pages; p = next_page(p, block)) {
 		bool hinted = fpt_xbitmap_test_block(r->hinted[0], p >> s->order);
 
 		b = (unsigned int)(p >> s->order);
@@ -428,6 +428,7 @@ static unsigned int build(const struct scenario *scenario)
 
 	s = scenario;
 	memset(&g, 0, sizeof(g));
+	memset(w.caller, 0, sizeof(w.caller));
 	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
 	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
 	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
@@ -441,8 +442,8 @@ static unsigned int build(const struct scenario *scenario)
 	memory_used = (size_t)((char *)mem.base - w.memory);
 	nr_blocks = (unsigned int)w.t.back.range[0].nr_blocks;
 	for (i = 0; i < MAX_REPORTERS; i++)
-		assert_int_equal(fpt_reporter_init(&w.caller[i].reporter, &w.t, &owner,
-						   &w.caller[i], 2, 2UL << s->order),
+		assert_int_equal(fpt_reporter_init(&w.caller[i].reporter, &w.t, &owner, &w.caller[i],
+				&(struct fpt_policy){ .batch = 2, .max_in_flight = 2UL << s->order }),
 				 FPT_OK);
 	for (i = 0; i < s->nr_pages; i++) {
 		g.block[i >> s->order].v += OWNED + TAKEN;

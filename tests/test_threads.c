@@ -328,7 +328,8 @@ static void *report(void *arg)
 	struct fpt_reporter rep;
 
 	set_cpu(1 + WORKERS + id);
-	if (fpt_reporter_init(&rep, &g.t, &owner, &ok, 2 + id, 5 * BLOCK_PAGES))
+	if (fpt_reporter_init(&rep, &g.t, &owner, &ok,
+			&(struct fpt_policy){ .batch = 2 + id, .max_in_flight = 5 * BLOCK_PAGES }))
 		abort();
 	while (!atomic_load(&g.stop))
 		pass(&rep, &ok, &random);
@@ -460,7 +461,8 @@ static void test_run(void **state)
 	assert_int_equal(g.doubly_claimed, 0);
 	assert_true(g.allocated > 1000 && g.discarded > 0 && g.refused > 0);
 	/* All is free now: two passes find what has not been reported. */
-	assert_int_equal(fpt_reporter_init(&rep, &g.t, &owner, &ok, FPT_BATCH_MAX, 2 * PAGES),
+	assert_int_equal(fpt_reporter_init(&rep, &g.t, &owner, &ok,
+			&(struct fpt_policy){ .batch = FPT_BATCH_MAX, .max_in_flight = 2 * PAGES }),
 			 FPT_OK);
 	pass(&rep, &ok, NULL);
 	pass(&rep, &ok, NULL);

@@ -25,6 +25,11 @@ fpt_tracker_test(bitmap/threads test_bitmap.c ${small})
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 
+fpt_tracker_test(percpu test_percpu.c)
+add_test(NAME percpu/no-rseq COMMAND test_percpu)
+set_tests_properties(percpu/no-rseq PROPERTIES LABELS trackers TIMEOUT 600
+	ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+
 # The others have one thread of the operating system: nothing for ThreadSanitizer.
 if(NOT FPT_SANITIZE MATCHES thread)
 	foreach(bytes 8 64 4096)

@@ -95,7 +95,7 @@ static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config,
 		a->cpu[i].slot[0] = slots;
 		a->cpu[i].slot[1] = slots + a->entries;
 	}
-	t->front = a;
+	t->front[FPT_SLOT_ARRAY] = a;
 	return FPT_OK;
 }
 
@@ -151,7 +151,7 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 
 static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	struct fpt_array *a = (struct fpt_array *)t->front;
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
 	unsigned int cpu = fpt_cpu(t->nr_cpus);
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	fpt_pfn_t nr = 1UL << order;
@@ -197,7 +197,7 @@ static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
  */
 static inline void fpt_array_drain(struct fpt *t)
 {
-	struct fpt_array *a = (struct fpt_array *)t->front;
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
 	unsigned int cpu, here = fpt_cpu(t->nr_cpus);
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
@@ -206,7 +206,7 @@ static inline void fpt_array_drain(struct fpt *t)
 
 		fpt_xchg(&c->head, gen ^ 1, acq_rel);
 		for (i = 0; i < a->entries; i++) {
-			unsigned long run, page, n;
+			unsigned long run, page;
 			struct fpt_xbitmap_range *r;
 
 			if (!fpt_load(&c->slot[gen][i], relaxed))
@@ -215,20 +215,17 @@ static inline void fpt_array_drain(struct fpt *t)
 			if (!run)
 				continue;	/* another drainer was faster */
 			page = run >> FPT_ARRAY_NR_BITS;
-			for (n = fpt_load(&t->back.nr_ranges, acquire); n--;) {
-				r = &t->back.range[n];
-				if (page >= r->index) {
-					fpt_update_back(t, here, r->base + (page - r->index),
-							run & FPT_ARRAY_MAX_NR, true);
-					break;
-				}
-			}
+			/* The hook that wrote the run knew the range, so that it is seen here. */
+			r = fpt_xbitmap_range_at(&t->back, page);
+			fpt_update_back(t, here, r->base + (page - r->index), run & FPT_ARRAY_MAX_NR,
+					true);
 		}
 	}
 }
 
 __extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) = {
 	.name = "array",
+	.slot = FPT_SLOT_ARRAY,
 	.retracts = false,
 	.max_pages = ~0UL >> FPT_ARRAY_NR_BITS,
 	.size = fpt_array_size,

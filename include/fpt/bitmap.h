@@ -112,6 +112,10 @@
 #define FPT_BITMAP_LEAVES 64
 #define FPT_BITMAP_MAX_LEAVES (~0UL >> 16)	/* so that sizes in bytes do not wrap around */
 
+#if FPT_BITMAP_LEAF_BYTES > 512
+#error "A leaf's pages must divide FPT_XBITMAP_INDEX_ALIGN"
+#endif
+
 #define FPT_BITMAP_LEAF_PAGES (8UL * FPT_BITMAP_LEAF_BYTES)
 #define FPT_BITMAP_GRAIN_PAGES (8UL * FPT_BITMAP_GRAIN_BYTES)
 #define FPT_BITMAP_ATTEMPTS 8
@@ -239,7 +243,7 @@ static inline int fpt_bitmap_init(struct fpt *t, const struct fpt_config *config
 		c->last = c->first;
 		fpt_store(&c->extent, (unsigned long)(uintptr_t)c->first, relaxed);
 	}
-	t->front = b;
+	t->front[FPT_SLOT_BITMAP] = b;
 	return FPT_OK;
 }
 
@@ -422,21 +426,18 @@ static inline void fpt_bitmap_clear(fpt_atomic_t *leaf, unsigned long i, unsigne
 	}
 }
 
-/*
- * Number of r's first leaf. r->index leaves one page out between ranges, and this one leaf: none
- * is shared.
- */
-static inline unsigned long fpt_bitmap_first_leaf(struct fpt *t, struct fpt_xbitmap_range *r)
+/* Number of r's first leaf. No leaf is shared: r->index is a multiple of a leaf's pages. */
+static inline unsigned long fpt_bitmap_first_leaf(struct fpt_xbitmap_range *r)
 {
-	return r->index / FPT_BITMAP_LEAF_PAGES + (unsigned long)(r - t->back.range);
+	return r->index / FPT_BITMAP_LEAF_PAGES;
 }
 
 /* Set or clear nr pages from i on, counted from r->base and inside r. True: the back had to do. */
 static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
 				    unsigned long i, unsigned long nr, bool set)
 {
-	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front)->cpu[cpu];
-	unsigned long first = fpt_bitmap_first_leaf(t, r);
+	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP])->cpu[cpu];
+	unsigned long first = fpt_bitmap_first_leaf(r);
 	bool slow = false;
 
 	while (nr) {
@@ -491,7 +492,7 @@ static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t 
 /* One page in a leaf that is there, as nearly all events are. False: it is not. */
 static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, bool set)
 {
-	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front)->cpu[cpu];
+	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP])->cpu[cpu];
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	struct fpt_bitmap_place p;
 	fpt_atomic_t *leaf;
@@ -500,7 +501,7 @@ static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pf
 	if (!r)
 		return false;
 	i = pfn - r->base;
-	leaf = fpt_bitmap_find(c, fpt_bitmap_first_leaf(t, r) + i / FPT_BITMAP_LEAF_PAGES, &p);
+	leaf = fpt_bitmap_find(c, fpt_bitmap_first_leaf(r) + i / FPT_BITMAP_LEAF_PAGES, &p);
 	if (!leaf)
 		return false;
 	i %= FPT_BITMAP_LEAF_PAGES;
@@ -571,22 +572,19 @@ static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here,
 {
 	unsigned long grains = fpt_xchg(&e->dirty, 0, acq_rel);		/* O3 */
 	fpt_atomic_t *words;
-	unsigned long n, first = 0;
+	struct fpt_xbitmap_range *r;
+	unsigned long first;
 
 	if (!grains)
 		return;
 	words = (fpt_atomic_t *)(uintptr_t)fpt_load(&e->leaf, acquire);		/* O1 */
 	/* The hook that set the bits knew the range, so that it is seen here. */
-	for (n = fpt_load(&t->back.nr_ranges, acquire); n--;) {
-		first = fpt_bitmap_first_leaf(t, &t->back.range[n]);
-		if (first <= leaf)
-			break;
-	}
+	r = fpt_xbitmap_range_at(&t->back, leaf * FPT_BITMAP_LEAF_PAGES);
+	first = fpt_bitmap_first_leaf(r);
 	for (; grains; grains &= grains - 1) {
 		unsigned long at = fpt_ctz(grains) * FPT_BITMAP_GRAIN_PAGES;
 
-		fpt_bitmap_drain_grain(t, here, &t->back.range[n],
-				       (leaf - first) * FPT_BITMAP_LEAF_PAGES + at,
+		fpt_bitmap_drain_grain(t, here, r, (leaf - first) * FPT_BITMAP_LEAF_PAGES + at,
 				       words + at / FPT_WORD_BITS);
 	}
 }
@@ -594,13 +592,16 @@ static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here,
 /* Leaf numbers that there are: one more than the last one. */
 static inline unsigned long fpt_bitmap_nr_leaves(struct fpt *t)
 {
-	unsigned long n = fpt_load(&t->back.nr_ranges, acquire), pages;
+	unsigned long n = fpt_load(&t->back.nr_ranges, acquire), leaves = 0, i;
 
-	if (!n--)
-		return 0;
-	pages = t->back.range[n].nr_blocks << t->back.order;
-	return fpt_bitmap_first_leaf(t, &t->back.range[n]) + pages / FPT_BITMAP_LEAF_PAGES +
-	       (pages % FPT_BITMAP_LEAF_PAGES != 0);
+	for (i = 0; i < n; i++) {
+		struct fpt_xbitmap_range *r = &t->back.range[i];
+		unsigned long last = r->index + (r->span - 1);
+
+		if (last / FPT_BITMAP_LEAF_PAGES + 1 > leaves)
+			leaves = last / FPT_BITMAP_LEAF_PAGES + 1;
+	}
+	return leaves;
 }
 
 static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here,
@@ -625,7 +626,7 @@ static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here,
 /* Move what all CPUs hold to the back. */
 static inline void fpt_bitmap_drain(struct fpt *t)
 {
-	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front;
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	unsigned long leaves = fpt_bitmap_nr_leaves(t);
 	unsigned int cpu, k, here = fpt_cpu(t->nr_cpus);
 
@@ -671,7 +672,7 @@ static inline size_t fpt_bitmap_wants(struct fpt_bitmap *b, struct fpt_bitmap_cp
 
 static inline size_t fpt_bitmap_wanted(struct fpt *t)
 {
-	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front;
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	size_t all = fpt_bitmap_bytes(fpt_bitmap_nr_leaves(t)), sum = 0;
 	unsigned int cpu;
 
@@ -683,7 +684,7 @@ static inline size_t fpt_bitmap_wanted(struct fpt *t)
 /* Gives each CPU what it wants, beginning behind the one that got the last bit the time before. */
 static inline int fpt_bitmap_refill(struct fpt *t, struct fpt_mem *m)
 {
-	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front;
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	size_t all = fpt_bitmap_bytes(fpt_bitmap_nr_leaves(t));
 	unsigned int n, given = 0;
 
@@ -714,7 +715,7 @@ static inline int fpt_bitmap_refill(struct fpt *t, struct fpt_mem *m)
 /* Adds what was refilled, and leaves out of *used what nobody has taken yet. */
 static inline void fpt_bitmap_memory(struct fpt *t, size_t *donated, size_t *used)
 {
-	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front;
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	size_t left = 0, some, refilled;
 	unsigned int cpu;
 
@@ -729,6 +730,7 @@ static inline void fpt_bitmap_memory(struct fpt *t, size_t *donated, size_t *use
 
 __extension__ static const struct fpt_ops fpt_bitmap_ops __attribute__((unused)) = {
 	.name = "bitmap",
+	.slot = FPT_SLOT_BITMAP,
 	.retracts = false,
 	.max_pages = 0,
 	.size = fpt_bitmap_size,

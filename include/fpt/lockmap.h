@@ -35,13 +35,13 @@ static inline int fpt_lockmap_init(struct fpt *t, const struct fpt_config *confi
 	if (!l)
 		return FPT_ENOMEM;
 	fpt_lock_init(&l->lock);
-	t->front = l;
+	t->front[FPT_SLOT_LOCKMAP] = l;
 	return FPT_OK;
 }
 
 static inline void fpt_lockmap_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	struct fpt_lockmap *l = (struct fpt_lockmap *)t->front;
+	struct fpt_lockmap *l = (struct fpt_lockmap *)t->front[FPT_SLOT_LOCKMAP];
 
 	fpt_lock(&l->lock);
 	fpt_xbitmap_free(t, pfn, order);
@@ -50,7 +50,7 @@ static inline void fpt_lockmap_free(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 
 static inline int fpt_lockmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	struct fpt_lockmap *l = (struct fpt_lockmap *)t->front;
+	struct fpt_lockmap *l = (struct fpt_lockmap *)t->front[FPT_SLOT_LOCKMAP];
 	int result;
 
 	fpt_lock(&l->lock);
@@ -61,6 +61,7 @@ static inline int fpt_lockmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 
 __extension__ static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)) = {
 	.name = "lockmap",
+	.slot = FPT_SLOT_LOCKMAP,
 	.retracts = true,
 	.max_pages = 0,
 	.size = fpt_lockmap_size,

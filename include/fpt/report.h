@@ -2,27 +2,49 @@
 /*
  * report.h - taking free blocks out of a tracker, to the host, and back
  *
- *	HINTED --claim--> CLAIMED --isolate--> TAKEN --report--> SUBMITTED --complete--> put back, reported
- *	   ^                 |                                       |
- *	   +--- BUSY --------+--- USED: until next freed             +--- refused: hint kept
+ * Two protocols keep an owner from a page that the host may discard (struct fpt_config):
  *
- * The isolate protocol: before the host may discard a block, the owner of the memory (the
- * allocator) takes it out, so that nobody can be given a page of it. The tracker's word is a hint;
- * isolation decides. That is what keeps data safe (a stale hint costs an attempt, never a page).
+ *	FPT_ISOLATE
+ *	HINTED --claim--> CLAIMED --isolate--> SUBMITTED --complete--> put back, reported
+ *	   ^                 |    TAKEN            |
+ *	   +----- BUSY ------+-- USED: until next  +-- refused: hint kept
+ *	                         freed
+ *
+ *	FPT_TICKET
+ *	HINTED --claim--> CLAIMED --submit--> SUBMITTED --complete--> reported
+ *	                     |                    |
+ *	                     +-- an alloc cancels +-- refused, or given up: hint kept
+ *
+ * Isolate: the owner of the memory (the allocator) takes a block out first, so that nobody can be
+ * given a page of it. The tracker's word is a hint; isolation decides. That is what keeps data safe
+ * (a stale hint costs an attempt, never a page).
+ *
+ * Ticket: nothing is taken out. The alloc hook cancels a claim that was not submitted, and says
+ * FPT_IN_FLIGHT of one that was: the owner waits (fpt_wait()), and can ask for that block first
+ * (fpt_expedite()). Safe because the hooks see every event, and the tracker is exact; so a source
+ * that misses events, and trackers that do not retract (fpt_ops.retracts), are refused at init.
+ *
+ * fpt_get_hints() and fpt_put_hints() are the interface that was proposed in 2018, over tickets: a
+ * chunk is in flight from get to put, and an allocation that meets it waits, or asks for it first.
  *
  * Pull: the reporter decides when. One pass is fpt_pass_begin() and then fpt_pass_next() until it
  * submits nothing though fewer than max_in_flight pages are out. Whatever was freed, and not
  * touched since, before a pass began is found by it, or by the next where a tracker's header says
  * "two drains" or another reporter's pass overlaps.
  *
+ * Push: fpt_due() says when a pass is worth it, by amount and by age. It reads what hooks count
+ * anyway; no hook wakes anybody. Poll it from a timer or the platform's deferred work.
+ *
  * Who may call what: a struct fpt_reporter is one caller's at a time. Several reporters may work
  * on one tracker concurrently with each other and with all hooks. The callbacks may sleep if the
- * caller may; they run with nothing held.
+ * caller may; they run with nothing held. Batches of one reporter may be completed in any order.
  *
- * Progress: lock-free but for the callbacks.
+ * Progress: lock-free but for the callbacks; fpt_wait() blocks.
  *
- * Full: at most max_in_flight pages are out at once; a pass that reaches it goes on when a batch
- * completes.
+ * Full: at most max_in_flight pages are out at once, claimed or submitted; a pass that reaches it
+ * goes on when a batch completes.
+ *
+ * Time is in ticks of the caller's clock, which may wrap around.
  */
 #ifndef FPT_REPORT_H
 #define FPT_REPORT_H
@@ -36,17 +58,17 @@ enum fpt_isolated {
 	FPT_USED,	/* a page of it is owned: its alloc hook has returned, its free hook was not called yet */
 };
 
-/* The owner of the memory, and the way to the host. */
+/* The owner of the memory. */
 struct fpt_owner_ops {
-	/* Take all pages of r out of the allocator, or none. */
+	/* Take all pages of r out of the allocator, or none. Ticket protocol: not called. */
 	enum fpt_isolated (*isolate)(void *ctx, struct fpt_range r);
-	/* Give back what isolate took. */
+	/* Give back what isolate took. Ticket protocol: not called. */
 	void (*put_back)(void *ctx, struct fpt_range r);
 	/*
-	 * For trackers whose hooks do not see allocations (ops->retracts is false), else unused:
-	 * false when the page is owned. True from before its free hook is called until it is taken
-	 * again: a page on its way back is free here, or its hint could be lost. May answer true
-	 * when in doubt. NULL: always true.
+	 * For backs that may hint what is owned (trackers whose hooks do not see allocations, lossy
+	 * sources, a switch from such a tracker), else unused: false when the page is owned. True
+	 * from before its free hook is called until it is taken again: a page on its way back is
+	 * free here, or its hint could be lost. May answer true when in doubt. NULL: always true.
 	 */
 	bool (*is_free)(void *ctx, fpt_pfn_t pfn);
 };
@@ -57,32 +79,82 @@ struct fpt_owner_ops {
 struct fpt_batch {
 	unsigned int nr;
 	struct fpt_range range[FPT_BATCH_MAX];
+	unsigned long ticket[FPT_BATCH_MAX];
+	unsigned long since;		/* when it was submitted */
+};
+
+/* When to report, and how much. */
+struct fpt_policy {
+	unsigned int batch;		/* ranges per batch, at most FPT_BATCH_MAX */
+	unsigned long max_in_flight;	/* pages, at least one block */
+	unsigned int min_order;		/* leave free runs below this order hinted; 0: none */
+	unsigned long amount;		/* pages freed that make a pass due; 0: no such trigger */
+	unsigned long age;		/* ticks after which any free makes one due; 0: no such trigger */
+	unsigned long timeout;		/* ticks that the host has for a batch; 0: as long as it likes */
 };
 
 struct fpt_reporter {
 	struct fpt *t;
 	const struct fpt_owner_ops *owner;
-	void *ctx;				/* for the callbacks */
-	unsigned int batch;			/* ranges per batch, at most FPT_BATCH_MAX */
-	unsigned long max_in_flight;		/* pages, at least one block */
-	unsigned long in_flight;		/* pages out: taken or submitted */
+	void *ctx;			/* for the callbacks */
+	struct fpt_policy policy;
+	unsigned long in_flight;	/* pages out: claimed, taken or submitted */
 	struct fpt_cursor cursor;
-	bool over;				/* the pass has come to the end of the bitmap */
+	bool over;			/* the pass has come to the end of the bitmap */
+	unsigned long now;		/* as last told by fpt_due() */
+	unsigned long freed;		/* FPT_STAT_FREED when the pass began */
+	bool left;			/* a hint was met and kept since then */
+	bool pending;			/* fpt_due() has seen something to report */
+	unsigned long pending_since;
+	unsigned long expedited;	/* what fpt_expedite_due() has seen */
 };
 
-/* FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, or max_in_flight is below one block. */
+/* What cannot be reported, and why: the table in fpt.h. Bits. */
+enum fpt_refusal {
+	FPT_REFUSE_POISON = 1,		/* free pages hold a pattern that is checked */
+	FPT_REFUSE_ZEROED = 2,		/* free pages hold zeroes that are relied upon */
+	FPT_REFUSE_DEVICE = 4,		/* an assigned device can write to the guest's memory */
+	FPT_REFUSE_HUGETLB = 8,		/* the host backs the guest with pages that it cannot take back */
+	FPT_REFUSE_OTHER = 16,		/* the caller's reason */
+};
+
+/*
+ * Nothing is to be reported from now on, for the reasons given (or no longer for these: permit).
+ * Passes claim nothing while there is a reason; what is out already comes back as usual. Any
+ * context. Wait-free.
+ */
+static inline void fpt_refuse(struct fpt *t, unsigned long reasons)
+{
+	fpt_or(&t->refused, reasons, seq_cst);
+}
+
+static inline void fpt_permit(struct fpt *t, unsigned long reasons)
+{
+	fpt_and(&t->refused, ~reasons, relaxed);
+}
+
+/* The reasons why nothing is reported now; 0: none. Any context. Wait-free. */
+static inline unsigned long fpt_refused(struct fpt *t)
+{
+	return fpt_load(&t->refused, relaxed);
+}
+
+/*
+ * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, or min_order
+ * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes.
+ */
 static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 				    const struct fpt_owner_ops *owner, void *ctx,
-				    unsigned int batch, unsigned long max_in_flight)
+				    const struct fpt_policy *policy)
 {
-	if (!batch || batch > FPT_BATCH_MAX || max_in_flight >> t->back.order == 0)
+	if (!policy->batch || policy->batch > FPT_BATCH_MAX ||
+	    policy->max_in_flight >> t->back.order == 0 || policy->min_order > FPT_MAX_ORDER)
 		return FPT_EINVAL;
 	fpt_zero(rep, sizeof(*rep));
 	rep->t = t;
 	rep->owner = owner;
 	rep->ctx = ctx;
-	rep->batch = batch;
-	rep->max_in_flight = max_in_flight;
+	rep->policy = *policy;
 	return FPT_OK;
 }
 
@@ -114,33 +186,50 @@ static inline void fpt_release(struct fpt *t, const struct fpt_range *claim, enu
 	fpt_xbitmap_end_claim(&t->back, claim, why != FPT_USED);
 }
 
-/* CLAIMED -> SUBMITTED. The block is isolated and goes to the host now. */
-static inline void fpt_submit(struct fpt *t, const struct fpt_range *claim)
-{
-	fpt_xbitmap_submit(&t->back, claim);
-}
-
 /*
- * SUBMITTED -> reported (ok), or HINTED again. Call after the block is back in the allocator: the
- * claim keeps others away until then.
+ * CLAIMED -> SUBMITTED: the block goes to the host now. Isolate: it was taken; returns 1. Ticket:
+ * returns its ticket, or 0: an allocation has cancelled the claim, which is over.
  */
-static inline void fpt_complete(struct fpt *t, const struct fpt_range *claim, bool ok)
+static inline unsigned long fpt_submit(struct fpt *t, const struct fpt_range *claim)
 {
-	fpt_count(t, fpt_cpu(t->nr_cpus), ok ? FPT_STAT_REPORTED : FPT_STAT_FAILED, claim->nr);
-	fpt_xbitmap_end_claim(&t->back, claim, !ok);
+	return fpt_xbitmap_submit(&t->back, claim);
 }
 
 /*
- * A tracker that does not see allocations keeps bits of pages long used. Clear those that the
- * owner says are used, then ask again: a page freed in between is set by its free after the clear,
- * or found free here and set again.
+ * SUBMITTED -> reported (ok), or HINTED again. Isolate: call after the block is back in the
+ * allocator; the claim keeps others away until then. False, ticket protocol only: this submission
+ * is over already, so nothing was done.
+ */
+static inline bool fpt_complete(struct fpt *t, const struct fpt_range *claim, unsigned long ticket,
+				bool ok)
+{
+	unsigned int cpu = fpt_cpu(t->nr_cpus);
+
+	if (t->back.tickets) {
+		fpt_pfn_t last;
+		fpt_atomic_t *w = fpt_ticket_at(t, claim->pfn, &last);
+
+		/* NULL: the range was removed when this submission was over. */
+		if (!w || !fpt_ticket_end(w, ticket)) {
+			fpt_count(t, cpu, FPT_STAT_LATE, claim->nr);
+			return false;
+		}
+	}
+	fpt_count(t, cpu, ok ? FPT_STAT_REPORTED : FPT_STAT_FAILED, claim->nr);
+	fpt_xbitmap_end_claim(&t->back, claim, !ok || t->report_again);
+	return true;
+}
+
+/*
+ * The back may hint pages long used. Clear those that the owner says are used, then ask again: a
+ * page freed in between is set by its free after the clear, or found free here and set again.
  */
 static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_range *claim)
 {
 	unsigned int cpu = fpt_cpu(rep->t->nr_cpus);
 	fpt_pfn_t i;
 
-	if (rep->t->ops->retracts || !rep->owner->is_free)
+	if (!fpt_load(&rep->t->stale, relaxed) || !rep->owner->is_free)
 		return;
 	for (i = 0; i < claim->nr; i++) {
 		if (rep->owner->is_free(rep->ctx, claim->pfn + i))
@@ -153,29 +242,70 @@ static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_ra
 	}
 }
 
+/* Move what fronts hold to the back: the tracker's, and those that it was switched from. */
+static inline void fpt_drain(struct fpt *t)
+{
+	unsigned long fronts = fpt_load(&t->fronts, acquire);	/* pairs with fpt_use()'s */
+
+	for (; fronts; fronts &= fronts - 1)
+		fpt_slot_ops(t, fpt_ctz(fronts))->drain(t);
+}
+
+/* Pages freed so far. */
+static inline unsigned long fpt_freed(struct fpt *t)
+{
+	unsigned long sum = 0;
+	unsigned int cpu;
+
+	for (cpu = 0; cpu <= t->nr_cpus; cpu++)
+		sum += fpt_load(&t->percpu[cpu].count[FPT_STAT_FREED], relaxed);
+	return sum;
+}
+
 /* Drain the front, and begin at the beginning. */
 static inline void fpt_pass_begin(struct fpt_reporter *rep)
 {
-	if (rep->t->ops->drain)
-		rep->t->ops->drain(rep->t);
+	rep->freed = fpt_freed(rep->t);
+	rep->pending = false;
+	rep->left = false;
+	fpt_drain(rep->t);
 	rep->cursor.range = 0;
 	rep->cursor.block = 0;
 	rep->over = false;
 }
 
-/*
- * Claim and isolate the next blocks into b. Returns how many: hand them to the host, then call
- * fpt_pass_complete(). 0: the pass is over, or max_in_flight pages are out.
- */
-static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_batch *b)
+/* Is the free run around a claimed block large enough for the policy? */
+static inline bool fpt_run_is_large(struct fpt_reporter *rep, const struct fpt_range *claim)
 {
-	unsigned long block = 1UL << rep->t->back.order;
+	struct fpt_xbitmap *x = &rep->t->back;
+	struct fpt_xbitmap_range *r;
+	fpt_pfn_t first, b, nr;
 
-	b->nr = 0;
-	while (!rep->over && b->nr < rep->batch && rep->max_in_flight - rep->in_flight >= block) {
-		struct fpt_range *claim = &b->range[b->nr];
-		enum fpt_isolated got;
+	if (rep->policy.min_order <= x->order)
+		return true;
+	r = fpt_xbitmap_range_of(x, claim->pfn);
+	nr = 1UL << (rep->policy.min_order - x->order);
+	first = claim->pfn >> rep->policy.min_order << rep->policy.min_order;
+	if (first < r->base)
+		return false;
+	first = (first - r->base) >> x->order;
+	for (b = first; b - first < nr; b++) {
+		unsigned long chunk;
 
+		if (b >= r->nr_blocks || !fpt_xbitmap_inside(x, r, b))
+			return false;
+		chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
+		if (chunk != FPT_XBITMAP_COARSE && (!chunk || !fpt_xbitmap_full(x, chunk, b)))
+			return false;
+	}
+	return true;
+}
+
+/* Claim the next block that the policy lets go. False: the pass is over, or has to pause. */
+static inline bool fpt_pass_claim_one(struct fpt_reporter *rep, struct fpt_range *claim)
+{
+	while (!rep->over && !fpt_refused(rep->t) &&
+	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order) {
 		/*
 		 * Not from the beginning again: a block that was busy or refused waits for the
 		 * next pass.
@@ -184,18 +314,92 @@ static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_ba
 			rep->over = true;
 			break;
 		}
-		got = rep->owner->isolate(rep->ctx, *claim);
-		if (got != FPT_TAKEN) {
-			if (got == FPT_USED)
-				fpt_forget_used(rep, claim);
-			fpt_release(rep->t, claim, got);
-			continue;
+		if (fpt_run_is_large(rep, claim)) {
+			rep->in_flight += claim->nr;
+			return true;
 		}
-		fpt_submit(rep->t, claim);
-		rep->in_flight += claim->nr;
-		b->nr++;
+		rep->left = true;
+		fpt_xbitmap_end_claim(&rep->t->back, claim, true);
 	}
+	return false;
+}
+
+/* Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go. */
+static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
+						const struct fpt_range *claim)
+{
+	enum fpt_isolated got = FPT_TAKEN;
+	unsigned long ticket = 0;
+
+	if (rep->t->protocol == FPT_ISOLATE)
+		got = rep->owner->isolate(rep->ctx, *claim);
+	if (got == FPT_TAKEN) {
+		ticket = fpt_submit(rep->t, claim);
+	} else {
+		if (got == FPT_USED)
+			fpt_forget_used(rep, claim);
+		else
+			rep->left = true;
+		fpt_release(rep->t, claim, got);
+	}
+	if (!ticket)
+		rep->in_flight -= claim->nr;
+	return ticket;
+}
+
+/*
+ * Claim the next blocks into b, and isolate or submit them. Returns how many: hand them to the
+ * host, then call fpt_pass_complete(). 0: the pass is over, or max_in_flight pages are out.
+ */
+static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_batch *b)
+{
+	b->nr = 0;
+	while (b->nr < rep->policy.batch && fpt_pass_claim_one(rep, &b->range[b->nr])) {
+		b->ticket[b->nr] = fpt_pass_submit_one(rep, &b->range[b->nr]);
+		if (b->ticket[b->nr])
+			b->nr++;
+	}
+	b->since = rep->now;
 	return b->nr;
+}
+
+/*
+ * fpt_pass_next() in two halves, for reporters that queue batches: what an allocation cancels
+ * between the two costs it no wait. This one claims, no more. Returns how many; 0: as above.
+ */
+static inline unsigned int fpt_pass_claim(struct fpt_reporter *rep, struct fpt_batch *b)
+{
+	b->nr = 0;
+	while (b->nr < rep->policy.batch && fpt_pass_claim_one(rep, &b->range[b->nr]))
+		b->nr++;
+	return b->nr;
+}
+
+/* The other half. Returns how many are left for the host; none of a batch is not a pass's end. */
+static inline unsigned int fpt_pass_submit(struct fpt_reporter *rep, struct fpt_batch *b)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < b->nr; i++) {
+		b->range[n] = b->range[i];
+		b->ticket[n] = fpt_pass_submit_one(rep, &b->range[n]);
+		if (b->ticket[n])
+			n++;
+	}
+	b->nr = n;
+	b->since = rep->now;
+	return n;
+}
+
+static inline void fpt_pass_end(struct fpt_reporter *rep, const struct fpt_range *claim,
+				unsigned long ticket, bool ok)
+{
+	if (rep->t->protocol == FPT_ISOLATE)
+		rep->owner->put_back(rep->ctx, *claim);
+	rep->in_flight -= claim->nr;
+	if (!ok)
+		rep->left = true;
+	(void)fpt_complete(rep->t, claim, ticket, ok);
 }
 
 /* The host has discarded the batch (ok), or refused it: everything goes back to the allocator. */
@@ -203,12 +407,226 @@ static inline void fpt_pass_complete(struct fpt_reporter *rep, struct fpt_batch 
 {
 	unsigned int i;
 
-	for (i = 0; i < b->nr; i++) {
-		rep->owner->put_back(rep->ctx, b->range[i]);
-		rep->in_flight -= b->range[i].nr;
-		fpt_complete(rep->t, &b->range[i], ok);
-	}
+	for (i = 0; i < b->nr; i++)
+		fpt_pass_end(rep, &b->range[i], b->ticket[i], ok);
 	b->nr = 0;
+}
+
+/* The same for one range of a batch, before the rest; the last one takes its place. */
+static inline void fpt_pass_complete_one(struct fpt_reporter *rep, struct fpt_batch *b,
+					 unsigned int i, bool ok)
+{
+	fpt_pass_end(rep, &b->range[i], b->ticket[i], ok);
+	b->nr--;
+	b->range[i] = b->range[b->nr];
+	b->ticket[i] = b->ticket[b->nr];
+}
+
+/* Give up what was claimed and not submitted: hints are kept. */
+static inline void fpt_pass_drop(struct fpt_reporter *rep, struct fpt_batch *b)
+{
+	for (; b->nr; b->nr--) {
+		rep->in_flight -= b->range[b->nr - 1].nr;
+		rep->left = true;
+		fpt_xbitmap_end_claim(&rep->t->back, &b->range[b->nr - 1], true);
+	}
+}
+
+/*
+ * Has the host had a submitted batch for longer than the policy allows? Then reset the device, so
+ * that it cannot discard any more, and fpt_pass_complete(..., false): pages become usable, hints
+ * are kept, and an acknowledgement that comes after all is ignored where it carries a ticket
+ * (fpt_complete()).
+ */
+static inline bool fpt_batch_expired(const struct fpt_reporter *rep, const struct fpt_batch *b,
+				     unsigned long now)
+{
+	return b->nr && rep->policy.timeout && now - b->since >= rep->policy.timeout;
+}
+
+/* Why a pass is due: bits. */
+enum fpt_due {
+	FPT_DUE_AMOUNT = 1,
+	FPT_DUE_AGE = 2,
+};
+
+/*
+ * Tell the reporter the time, and ask whether a pass is due: policy.amount pages were freed since
+ * the last one began, or something was freed (or left hinted by it) policy.age ticks ago, as far
+ * as these calls have seen; so age is exact to the interval of the calls. Pages that were taken
+ * again count, too: how many are still free only a pass finds out. Wait-free, one load per CPU.
+ */
+static inline unsigned int fpt_due(struct fpt_reporter *rep, unsigned long now)
+{
+	unsigned long freed = fpt_freed(rep->t) - rep->freed;
+	unsigned int due = 0;
+
+	rep->now = now;
+	if (!freed && !rep->left)
+		return 0;
+	if (!rep->pending) {
+		rep->pending = true;
+		rep->pending_since = now;
+	}
+	if (rep->policy.amount && freed >= rep->policy.amount)
+		due |= FPT_DUE_AMOUNT;
+	if (rep->policy.age && now - rep->pending_since >= rep->policy.age)
+		due |= FPT_DUE_AGE;
+	return due;
+}
+
+/* The way to the host, for fpt_flush(). */
+struct fpt_host_ops {
+	/* Discard a batch and return when that is done; false: refused. */
+	bool (*discard)(void *ctx, const struct fpt_batch *b);
+	/* The clock of the deadline. NULL: there is no deadline. */
+	unsigned long (*now)(void *ctx);
+};
+
+/*
+ * Report, now, all that was freed before the call and that the owner and the host let go: two
+ * passes from end to end, see "two drains". min_order counts; amount and age do not. host's ctx is
+ * rep's. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not reported
+ * is still hinted, and the batch on its way then was completed. FPT_EBUSY: max_in_flight pages are
+ * out in batches of the caller, or reporting is refused. Blocking; context of the callbacks.
+ */
+static inline int fpt_flush(struct fpt_reporter *rep, const struct fpt_host_ops *host,
+			    unsigned long deadline)
+{
+	struct fpt_batch b;
+	unsigned int pass;
+
+	for (pass = 0; pass < 2; pass++) {
+		fpt_pass_begin(rep);
+		for (;;) {
+			if (host->now && (long)(host->now(rep->ctx) - deadline) >= 0)
+				return FPT_ETIME;
+			if (!fpt_pass_next(rep, &b))
+				break;
+			fpt_pass_complete(rep, &b, host->discard(rep->ctx, &b));
+		}
+		if (!rep->over)
+			return FPT_EBUSY;
+	}
+	return FPT_OK;
+}
+
+/*
+ * Ticket protocol, after fpt_alloc() has said FPT_IN_FLIGHT: has the host still got a block of
+ * these pages? False: they may be written. Any context. Wait-free, one look per block.
+ */
+static inline bool fpt_in_flight(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	fpt_pfn_t last = pfn + ((1UL << order) - 1), end;
+
+	for (;; pfn = end + 1) {
+		fpt_atomic_t *w = fpt_ticket_at(t, pfn, &end);
+
+		if (w && fpt_ticket_busy(w))
+			return true;
+		if (last - pfn <= end - pfn)
+			return false;
+	}
+}
+
+/* Ask the reporter for the blocks of these pages first. Any context. Wait-free. */
+static inline void fpt_expedite(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	fpt_pfn_t last = pfn + ((1UL << order) - 1), end;
+	bool asked = false;
+
+	for (;; pfn = end + 1) {
+		fpt_atomic_t *w = fpt_ticket_at(t, pfn, &end);
+
+		if (w && fpt_ticket_expedite(w))
+			asked = true;
+		if (last - pfn <= end - pfn)
+			break;
+	}
+	if (asked)
+		fpt_fetch_add(&t->expedited, 1, relaxed);
+}
+
+/*
+ * Wait until the host is done with all blocks of these pages: before the first write after
+ * FPT_IN_FLIGHT. Blocking, for as long as the host takes (policy.timeout is the reporter's); only
+ * where waiting is allowed and the reporter can run. A block that becomes free again and goes out
+ * again cannot be one of these pages': they count as allocated.
+ */
+static inline void fpt_wait(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	while (fpt_in_flight(t, pfn, order))
+		fpt_pause();
+}
+
+/* Was anything asked for first since the last call? Then look for it with fpt_batch_expedited(). */
+static inline bool fpt_expedite_due(struct fpt_reporter *rep)
+{
+	unsigned long now = fpt_load(&rep->t->expedited, relaxed);
+	bool due = now != rep->expedited;
+
+	rep->expedited = now;
+	return due;
+}
+
+/* Was range i of a submitted batch asked for first? */
+static inline bool fpt_batch_expedited(struct fpt *t, const struct fpt_batch *b, unsigned int i)
+{
+	fpt_pfn_t last;
+	fpt_atomic_t *w = fpt_ticket_at(t, b->range[i].pfn, &last);
+
+	return w && fpt_ticket_expedited(w, b->ticket[i]);
+}
+
+/*
+ * The interface of 2018. Find the next chunk of free pages at or after *pfn_start, whole blocks
+ * and at most nr pages of them, and clear its hints: it is the caller's to hand to the host, until
+ * fpt_put_hints(). Returns its pages and sets *pfn_start to the first; 0: there is none. What
+ * "clear" means: one store per block makes its ticket SUBMITTED; page bits stay, and remember who
+ * takes pages meanwhile. FPT_TICKET only. Fronts are drained when *pfn_start is 0. Lock-free.
+ */
+static inline fpt_pfn_t fpt_get_hints(struct fpt *t, fpt_pfn_t *pfn_start, fpt_pfn_t nr)
+{
+	fpt_pfn_t block = 1UL << t->back.order, at = *pfn_start, got = 0;
+	struct fpt_range claim;
+
+	FPT_ASSERT(t->back.tickets);
+	if (!at)
+		fpt_drain(t);
+	while (!fpt_refused(t) && nr - got >= block &&
+	       fpt_xbitmap_claim_from(&t->back, at, got ? at : ~0UL, &claim)) {
+		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED, claim.nr);
+		at = claim.pfn + claim.nr;
+		if (!fpt_submit(t, &claim)) {
+			if (got)
+				break;
+			continue;
+		}
+		if (!got)
+			*pfn_start = claim.pfn;
+		got += claim.nr;
+		if (!at)
+			break;		/* the last page there can be */
+	}
+	return got;
+}
+
+/*
+ * The host has acknowledged what fpt_get_hints() gave, or a part of it in whole blocks, in any
+ * order: set its hints again. What was touched meanwhile, or everything with
+ * fpt_config.report_again, can be got again; the rest is marked reported until it is touched.
+ */
+static inline void fpt_put_hints(struct fpt *t, fpt_pfn_t pfn_start, fpt_pfn_t nr)
+{
+	fpt_pfn_t block = 1UL << t->back.order, done, last;
+
+	for (done = 0; done < nr; done += block) {
+		struct fpt_range claim = { pfn_start + done, block };
+		fpt_atomic_t *w = fpt_ticket_at(t, claim.pfn, &last);
+
+		FPT_ASSERT(w);
+		(void)fpt_complete(t, &claim, w ? fpt_ticket_of(fpt_load(w, relaxed)) : 0, true);
+	}
 }
 
 #endif

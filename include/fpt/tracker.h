@@ -21,7 +21,17 @@
  * by any thread, in the kernel from any context but NMI, interrupts on or off. order: log2 of the
  * pages, at most FPT_MAX_ORDER; pfn need not be aligned. Nothing is stored in a free page. Hooks
  * do not lock, allocate, wait, or enter the kernel, except where a tracker's header says so. Pages
- * in no range are counted and otherwise ignored. alloc returns FPT_OK.
+ * in no range are counted and otherwise ignored.
+ *
+ * alloc returns FPT_OK: go ahead; or, in the ticket protocol, FPT_IN_FLIGHT: the host has a block of
+ * these pages and may discard it any time. They count as allocated all the same: fpt_wait() before
+ * the first write, or give them back with fpt_free(); never call fpt_alloc() for them again. Where
+ * the pages lie in several blocks, all are looked at, after the last bit is cleared: claims that
+ * were not submitted are cancelled, and one submitted block makes the result FPT_IN_FLIGHT.
+ *
+ * Live switch. t->ops may change while hooks run (fpt_switch()). Every tracker has its own slot in
+ * t->front, so that a hook that began under the old one finds its front as it was; nothing in a
+ * front is freed or used otherwise before fpt_destroy(). t->fronts says which are to be drained.
  */
 #ifndef FPT_TRACKER_H
 #define FPT_TRACKER_H
@@ -30,21 +40,48 @@
 
 struct fpt;
 
+/* How an owner is kept from a page that the host discards: report.h. */
+enum fpt_protocol {
+	FPT_ISOLATE,	/* the reporter takes blocks out of the allocator first */
+	FPT_TICKET,	/* nothing is taken out; alloc hooks consult the blocks' tickets */
+};
+
 struct fpt_config {
 	const struct fpt_ops *ops;	/* &fpt_array_ops, ... */
 	unsigned int nr_cpus;		/* 1 or more: how many CPUs' fronts and counters there are */
 	unsigned int order;		/* of reporting: pages per block, log2; at most FPT_MAX_ORDER */
+	unsigned int granule_order;	/* pages of the guest per page of the host, log2; at most order */
+	enum fpt_protocol protocol;
+	bool lossy;			/* the source of events misses some: see fpt.h */
+	bool report_again;		/* forget what was reported: hint it again at once, as in 2018 */
 	unsigned long array_entries;	/* array: entries per CPU and generation, 0 is the default */
 	unsigned long bitmap_leaves;	/* bitmap: leaves per CPU that init makes room for, 0 is the default */
 };
 
+/* Slots of struct fpt's front. */
+enum fpt_slot {
+	FPT_SLOT_NONE,		/* no front: always empty */
+	FPT_SLOT_LOCKMAP,
+	FPT_SLOT_ARRAY,
+	FPT_SLOT_BITMAP,
+	FPT_SLOT_DELTA,
+	FPT_SLOT_OTHER,		/* a tracker of your own */
+	FPT_NR_SLOTS,
+};
+
 struct fpt_ops {
 	const char *name;
-	/* An alloc retracts the hint of a free, so that only what is free stays claimable. */
+	enum fpt_slot slot;
+	/*
+	 * When alloc returns, the back does not hint the pages: no CPU's front can hint them later.
+	 */
 	bool retracts;
 	/* Pages of all ranges together that the front can name, 0 is no limit. */
 	unsigned long max_pages;
-	/* Bytes of the front: what init takes off its memory at most. NULL: no front. */
+	/*
+	 * Bytes of the front: what init takes off its memory at most. NULL: no front. init puts it
+	 * into t->front[slot].
+	 */
 	size_t (*size)(const struct fpt_config *config);
 	int (*init)(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m);
 	void (*free)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
@@ -68,17 +105,39 @@ struct fpt_percpu {
 } __attribute__((aligned(FPT_CACHE_LINE)));
 
 struct fpt {
-	const struct fpt_ops *ops;
+	fpt_atomic_t ops;		/* address: fpt_tracker() */
 	unsigned int nr_cpus;
-	void *front;
-	struct fpt_percpu *percpu;
-	size_t front_bytes;		/* donated to init and used */
+	void *front[FPT_NR_SLOTS];
+	struct fpt_percpu *percpu;	/* nr_cpus, and one more */
+	enum fpt_protocol protocol;
+	bool lossy;
+	bool report_again;
+	fpt_atomic_t stale;		/* the back may hint pages that are owned: isolation finds out */
+	fpt_atomic_t fronts;		/* 1 bit per slot: has to be drained */
+	fpt_atomic_t refused;		/* FPT_REFUSE_...: nothing may be reported now */
+	fpt_atomic_t expedited;		/* how often a submitted block was asked for first */
+	fpt_atomic_t slot_ops[FPT_NR_SLOTS];	/* address: whose front that is; 0: nobody's yet */
+	fpt_atomic_t front_bytes;	/* donated to init and switch, and used */
 	struct fpt_xbitmap back;
 };
 
+/* The tracker that hooks are to use now. Acquire: its front is ready. */
+static inline const struct fpt_ops *fpt_tracker(struct fpt *t)
+{
+	return (const struct fpt_ops *)(uintptr_t)fpt_load(&t->ops, acquire);
+}
+
+/* Whose front is in a slot, NULL: nobody's. Acquire: it is ready. */
+static inline const struct fpt_ops *fpt_slot_ops(struct fpt *t, unsigned int slot)
+{
+	return (const struct fpt_ops *)(uintptr_t)fpt_load(&t->slot_ops[slot], acquire);
+}
+
 static inline void fpt_count(struct fpt *t, unsigned int cpu, enum fpt_stat stat, unsigned long n)
 {
-	fpt_percpu_add(&t->percpu[cpu].count[stat], n);
+	/* The last counters are anybody's who has left the CPU that it began on. */
+	if (!fpt_percpu_add(cpu, &t->percpu[cpu].count[stat], n))
+		fpt_fetch_add(&t->percpu[t->nr_cpus].count[stat], n, relaxed);
 }
 
 /* Write the back and count what came of it. */
@@ -109,13 +168,56 @@ static inline void fpt_xbitmap_free(struct fpt *t, fpt_pfn_t pfn, unsigned int o
 	fpt_update_back(t, cpu, pfn, 1UL << order, true);
 }
 
+/*
+ * The ticket of a page's block; NULL: the page is in no range, or there are no tickets. *last: the
+ * block's last page.
+ */
+static inline fpt_atomic_t *fpt_ticket_at(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t *last)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+
+	*last = pfn;
+	if (!r || !r->ticket)
+		return NULL;
+	*last = pfn | ((1UL << t->back.order) - 1);
+	return &r->ticket[(pfn - r->base) >> t->back.order];
+}
+
+/* The look of the ticket protocol: all blocks of pages whose bits were cleared. */
+static inline int fpt_take_tickets(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	fpt_pfn_t last = pfn + (nr - 1), end;
+	int result = FPT_OK;
+
+	for (;; pfn = end + 1) {
+		fpt_atomic_t *w = fpt_ticket_at(t, pfn, &end);
+		enum fpt_ticket_found found = w ? fpt_ticket_take(w) : FPT_TICKET_NONE;
+
+		if (found != FPT_TICKET_NONE) {
+			struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+
+			/* The mark may have been set since the bits were cleared (X5). */
+			(void)fpt_xbitmap_touch(&t->back, r, (pfn - r->base) >> t->back.order);
+			if (found == FPT_TICKET_CANCELLED) {
+				fpt_count(t, cpu, FPT_STAT_CANCELLED, 1UL << t->back.order);
+			} else {
+				fpt_count(t, cpu, FPT_STAT_WAITED,
+					  (end - pfn < last - pfn ? end - pfn : last - pfn) + 1);
+				result = FPT_IN_FLIGHT;
+			}
+		}
+		if (last - pfn <= end - pfn)
+			return result;
+	}
+}
+
 static inline int fpt_xbitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
 	unsigned int cpu = fpt_cpu(t->nr_cpus);
 
 	fpt_count(t, cpu, FPT_STAT_ALLOCATED, 1UL << order);
 	fpt_update_back(t, cpu, pfn, 1UL << order, false);
-	return FPT_OK;
+	return t->back.tickets ? fpt_take_tickets(t, cpu, pfn, 1UL << order) : FPT_OK;
 }
 
 /*
@@ -124,6 +226,7 @@ static inline int fpt_xbitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int o
  */
 __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)) = {
 	.name = "xbitmap",
+	.slot = FPT_SLOT_NONE,
 	.retracts = true,
 	.max_pages = 0,
 	.size = NULL,
@@ -154,7 +257,8 @@ static inline int fpt_none_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int orde
 
 __extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) = {
 	.name = "none",
-	.retracts = true,
+	.slot = FPT_SLOT_NONE,
+	.retracts = false,
 	.max_pages = 0,
 	.size = NULL,
 	.init = NULL,

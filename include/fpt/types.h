@@ -37,6 +37,9 @@ enum {
 	FPT_EINVAL = -2,	/* an argument is out of its documented bounds */
 	FPT_ERANGE = -3,	/* a page range is empty, wraps around, overlaps another or is too large */
 	FPT_ENOSPC = -4,	/* a table of fixed size is full */
+	FPT_EBUSY = -5,		/* pages are on their way to the host: try again when they are back */
+	FPT_ENOTSUP = -6,	/* not with this tracker, protocol, or source of events */
+	FPT_ETIME = -7,		/* the deadline has passed */
 };
 
 struct fpt_mem {
@@ -84,7 +87,10 @@ enum fpt_stat {
 	FPT_STAT_BUSY,		/* claimed, but isolation answered FPT_BUSY: hint kept */
 	FPT_STAT_USED,		/* claimed, but isolation answered FPT_USED */
 	FPT_STAT_REPORTED,	/* acknowledged by the host */
-	FPT_STAT_FAILED,	/* submitted, but the host refused: hint kept */
+	FPT_STAT_FAILED,	/* submitted, but the host refused or the wait was given up: hint kept */
+	FPT_STAT_CANCELLED,	/* claimed, but allocated before they were submitted (ticket protocol) */
+	FPT_STAT_WAITED,	/* allocated while submitted: fpt_alloc said FPT_IN_FLIGHT */
+	FPT_STAT_LATE,		/* acknowledged when their submission had been given up: ignored */
 	FPT_STAT_REFAULTED,	/* in blocks that were touched again after they had been reported */
 	FPT_NR_STATS
 };

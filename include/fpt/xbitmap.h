@@ -16,11 +16,16 @@
  *	hinted[0]   |.1...|.....1....|			1 bit per block: "look here"
  *	claimed     |.....|.....1....|			1 bit per block: in a live claim
  *	reported    |...1.|..........|			1 bit per block: reported, untouched since
+ *	ticket      [ g ][ g ][ g ][ g ]		ticket protocol: 1 word per block, ticket.h
  *	chunk       [ 0 ][ * ][ 0 ][coarse]		1 word per chunk of page bits
  *	               |
  *	               v    page bits, 4 KiB:  |1111...1|1101...0| ...	512 bits, one line, for 2 MiB
  *
  * Chunks come from the memory donated with the range, when a page of theirs is first freed.
+ *
+ * Ranges are slots of a table that is searched from the front, and have *dense numbers* besides,
+ * for trackers that pack them: page i of a range is number index + i. A slot, once used, keeps its
+ * numbers; a range that was removed leaves both to one that is no larger.
  *
  * Invariants.
  *	X1  A page's bit is what the last set or clear of it made it (a chunk marked coarse has none).
@@ -30,19 +35,30 @@
  *	X4  At most one live claim per block.
  *	X5  Reported implies: no set or clear in the block since fpt_xbitmap_submit(), once all have returned.
  *	    A reported block is not claimed.
+ *	X6  A search for a page's range finds the range that holds it or, while that one is being added or
+ *	    removed, perhaps none; never another.
  *
  * Who may call what:
  *				concurrently with	context
  *	set, clear		everything but init	any (kernel: not NMI)
  *	claim, ... complete	everything but init	any; one caller per claim
  *	add_range		everything but itself	any, once per range
+ *				and remove_range
+ *	remove_range		set, clear of pages	any; no claims meanwhile
+ *				of other ranges
  *	init			nothing
  *
  * Ordering. The store-then-look pairs (compat.h) are: a set writes page bits, then looks at the
  * block's other words and at hinted, while a claim clears hinted, then looks at the page bits; a
  * touch drops the reported mark, then a set looks at hinted, while a claim clears hinted, then
  * looks at the mark; and a set raises hinted[l], then looks at hinted[l + 1], while pruning clears
- * hinted[l + 1], then looks at hinted[l] again. Whoever comes second sees the first.
+ * hinted[l + 1], then looks at hinted[l] again. Whoever comes second sees the first. Tickets add a
+ * fourth, in ticket.h.
+ *
+ * A search reads a slot's count, its first page, and its count again. A slot's first page changes
+ * only while the count is 0, so a search that saw an old count and a new first page sees 0, or the
+ * new count, the second time. All four are acquire loads and release stores; the second look
+ * publishes the slot's other fields.
  *
  * Progress. set, clear: wait-free, bounded by the words of the event and the levels; dropping a
  * reported mark is one read-modify-write with a result, which some machines make a loop of
@@ -57,6 +73,7 @@
 #ifndef FPT_XBITMAP_H
 #define FPT_XBITMAP_H
 
+#include <fpt/ticket.h>
 #include <fpt/types.h>
 
 /*
@@ -71,6 +88,9 @@
 #define FPT_XBITMAP_MAX_RANGES 16
 #endif
 
+/* Dense numbers of a range begin at a multiple of this. */
+#define FPT_XBITMAP_INDEX_ALIGN 4096UL
+
 /* Enough for all blocks that a word can count, whatever its width. */
 #define FPT_XBITMAP_MAX_LEVELS 13
 
@@ -81,16 +101,20 @@
 #define FPT_MAX_ORDER 20u
 
 struct fpt_xbitmap_range {
+	fpt_atomic_t first_pfn;		/* what a search reads: pfn */
+	fpt_atomic_t count;		/* and nr; 0: there is no range here */
 	fpt_pfn_t pfn;			/* as added */
 	fpt_pfn_t nr;
 	fpt_pfn_t base;			/* pfn, rounded down to a block */
 	unsigned long nr_blocks;	/* from base on; those at the edges may be incomplete, so never full */
 	unsigned long nr_chunks;
-	unsigned long index;		/* dense number of base: ranges one after the other, holes left out */
+	unsigned long index;		/* dense number of base; the slot's for good */
+	unsigned long span;		/* dense numbers; the slot's for good */
 	unsigned int nr_levels;
 	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
 	fpt_atomic_t *claimed;
 	fpt_atomic_t *reported;
+	fpt_atomic_t *ticket;		/* NULL: another protocol */
 	fpt_atomic_t *chunk;
 	char *pool;			/* pool_nr chunks */
 	unsigned long pool_nr;
@@ -102,7 +126,9 @@ struct fpt_xbitmap_range {
 struct fpt_xbitmap {
 	unsigned int order;		/* pages per block, log2 */
 	unsigned int chunk_shift;	/* pages per chunk, log2 */
-	fpt_atomic_t nr_ranges;
+	bool tickets;			/* ticket protocol */
+	fpt_atomic_t nr_ranges;		/* slots used, now or before */
+	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
 	struct fpt_xbitmap_range range[FPT_XBITMAP_MAX_RANGES];
 };
 
@@ -118,12 +144,13 @@ static inline unsigned long fpt_xbitmap_words(unsigned long bits)
 }
 
 /* FPT_EINVAL: order above FPT_MAX_ORDER. */
-static inline int fpt_xbitmap_init(struct fpt_xbitmap *x, unsigned int order)
+static inline int fpt_xbitmap_init(struct fpt_xbitmap *x, unsigned int order, bool tickets)
 {
 	if (order > FPT_MAX_ORDER)
 		return FPT_EINVAL;
 	fpt_zero(x, sizeof(*x));
 	x->order = order;
+	x->tickets = tickets;
 	x->chunk_shift = fpt_ctz(8UL * FPT_XBITMAP_CHUNK_BYTES);
 	if (x->chunk_shift < order)
 		x->chunk_shift = order;
@@ -178,6 +205,8 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 	size += 2 * fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	for (l = 0, bits = r.nr_blocks; l < r.nr_levels; l++, bits = fpt_xbitmap_words(bits))
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
+	if (x->tickets)
+		size += fpt_xbitmap_words_cost(r.nr_blocks);
 	if (exact)
 		size += r.nr_chunks * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 	return size + FPT_CACHE_LINE;	/* the donation need not be aligned */
@@ -188,32 +217,115 @@ static inline fpt_atomic_t *fpt_xbitmap_take_words(struct fpt_mem *m, unsigned l
 	return (fpt_atomic_t *)fpt_mem_take(m, words * sizeof(fpt_atomic_t));
 }
 
+/* All fields of a slot that nobody finds, then those by which it is found. */
+static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
+					 const struct fpt_xbitmap_range *r)
+{
+	unsigned int l;
+
+	slot->pfn = r->pfn;
+	slot->nr = r->nr;
+	slot->base = r->base;
+	slot->nr_blocks = r->nr_blocks;
+	slot->nr_chunks = r->nr_chunks;
+	if (!slot->span) {	/* a used slot's: others may be reading them */
+		slot->index = r->index;
+		slot->span = r->span;
+	}
+	slot->nr_levels = r->nr_levels;
+	for (l = 0; l < FPT_XBITMAP_MAX_LEVELS; l++)
+		slot->hinted[l] = r->hinted[l];
+	slot->claimed = r->claimed;
+	slot->reported = r->reported;
+	slot->ticket = r->ticket;
+	slot->chunk = r->chunk;
+	slot->pool = r->pool;
+	slot->pool_nr = r->pool_nr;
+	slot->pool_returned = r->pool_returned;
+	slot->fixed_bytes = r->fixed_bytes;
+	fpt_store(&slot->pool_next, 0, relaxed);
+	fpt_store(&slot->first_pfn, r->pfn, release);	/* X6: after the count was 0 */
+	fpt_store(&slot->count, r->nr, release);	/* X6: publishes all of the above */
+}
+
+static inline bool fpt_xbitmap_in_use(struct fpt_xbitmap_range *r)
+{
+	return fpt_load(&r->count, acquire);
+}
+
+/*
+ * A slot for a range of so many dense numbers, with its own; NULL: none. Slots that were used
+ * before come first.
+ */
+static inline struct fpt_xbitmap_range *fpt_xbitmap_slot(struct fpt_xbitmap *x, unsigned long span,
+							 unsigned long *index)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, relaxed), i;
+
+	for (i = 0; i < n; i++) {
+		*index = x->range[i].index;
+		if (!fpt_xbitmap_in_use(&x->range[i]) && x->range[i].span >= span)
+			return &x->range[i];
+	}
+	*index = x->next_index;
+	return n < FPT_XBITMAP_MAX_RANGES ? &x->range[n] : NULL;
+}
+
+/* Dense numbers that a range takes, ~0: more than there are. */
+static inline unsigned long fpt_xbitmap_span(const struct fpt_xbitmap *x,
+					     const struct fpt_xbitmap_range *r)
+{
+	return r->nr_blocks > ~0UL >> x->order ? ~0UL : r->nr_blocks << x->order;
+}
+
+/*
+ * One more than the largest dense number, were this range added now; ~0: there are no such
+ * numbers.
+ */
+static inline unsigned long fpt_xbitmap_last_index(struct fpt_xbitmap *x, fpt_pfn_t pfn,
+						   fpt_pfn_t nr)
+{
+	unsigned long index, span, next = x->next_index;
+	struct fpt_xbitmap_range r;
+
+	if (!fpt_xbitmap_shape(x, pfn, nr, &r))
+		return next;
+	span = fpt_xbitmap_span(x, &r);
+	if (!fpt_xbitmap_slot(x, span, &index) || index != next)
+		return next;
+	return span > ~0UL - index ? ~0UL : index + span;
+}
+
 /*
  * Add pages, all held. Memory is taken off m: first the metadata, then as many chunks as fit and
  * can be used. Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (m does not
- * hold the metadata).
+ * hold the metadata or, with tickets, all chunks: without its bits a block's pages cannot be seen
+ * to be free). With an error nothing has changed.
  */
 static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
 					struct fpt_mem *m)
 {
-	unsigned long n = fpt_load(&x->nr_ranges, relaxed);
-	struct fpt_xbitmap_range *r = &x->range[n];
+	unsigned long n = fpt_load(&x->nr_ranges, relaxed), next = x->next_index;
+	struct fpt_xbitmap_range new_range, *r = &new_range, *slot;
 	struct fpt_mem rest = *m;
 	unsigned long bits, i;
 	size_t chunk = fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 	unsigned int l;
 
-	if (n == FPT_XBITMAP_MAX_RANGES)
-		return FPT_ENOSPC;
 	fpt_zero(r, sizeof(*r));
 	if (!fpt_xbitmap_shape(x, pfn, nr, r))
 		return FPT_ERANGE;
+	r->span = fpt_xbitmap_span(x, r);
+	slot = fpt_xbitmap_slot(x, r->span, &r->index);
+	if (!slot)
+		return FPT_ENOSPC;
 	/* Blocks are claimed whole: two ranges must not share one. */
 	for (i = 0; i < n; i++) {
 		fpt_pfn_t theirs = x->range[i].base >> x->order, ours = r->base >> x->order;
 
-		if (ours >= theirs ? ours - theirs < x->range[i].nr_blocks
-				   : theirs - ours < r->nr_blocks)
+		if (fpt_xbitmap_in_use(&x->range[i]) &&
+		    (ours >= theirs ? ours - theirs < x->range[i].nr_blocks
+				    : theirs - ours < r->nr_blocks))
 			return FPT_ERANGE;
 	}
 	r->chunk = fpt_xbitmap_take_words(&rest, r->nr_chunks);
@@ -222,6 +334,11 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	r->pool_returned = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_chunks));
 	if (!r->chunk || !r->claimed || !r->reported || !r->pool_returned)
 		return FPT_ENOMEM;
+	if (x->tickets) {
+		r->ticket = fpt_xbitmap_take_words(&rest, r->nr_blocks);
+		if (!r->ticket)
+			return FPT_ENOMEM;
+	}
 	for (l = 0, bits = r->nr_blocks; l < r->nr_levels; l++, bits = fpt_xbitmap_words(bits)) {
 		r->hinted[l] = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(bits));
 		if (!r->hinted[l])
@@ -231,19 +348,30 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	r->pool = (char *)fpt_mem_take(&rest, 0);
 	if (r->pool)
 		r->pool_nr = rest.size / chunk < r->nr_chunks ? rest.size / chunk : r->nr_chunks;
+	if (x->tickets && r->pool_nr < r->nr_chunks)
+		return FPT_ENOMEM;
 	if (r->pool_nr)
 		(void)fpt_mem_take(&rest, r->pool_nr * chunk);
-	if (n) {
-		struct fpt_xbitmap_range *before = r - 1;
-
-		/*
-		 * One number is left out: no run of dense numbers leads from one range into the
-		 * next.
-		 */
-		r->index = before->index + (before->nr_blocks << x->order) + 1;
+	if (slot == &x->range[n]) {
+		if (r->index > ~0UL - 2 * FPT_XBITMAP_INDEX_ALIGN)
+			return FPT_ERANGE;
+		/* One number at least is left out: no run of them leads from one range into the next. */
+		if (r->span >= ~0UL - FPT_XBITMAP_INDEX_ALIGN - r->index)
+			next = ~0UL;
+		else
+			next = (r->index + r->span) / FPT_XBITMAP_INDEX_ALIGN *
+			       FPT_XBITMAP_INDEX_ALIGN + FPT_XBITMAP_INDEX_ALIGN;
+	} else {
+		r->index = slot->index;
+		r->span = slot->span;
 	}
 	*m = rest;
-	fpt_store(&x->nr_ranges, n + 1, release);	/* publishes the range to fpt_xbitmap_range_of() */
+	fpt_xbitmap_fill_slot(slot, r);
+	if (slot == &x->range[n]) {
+		x->next_index = next;
+		/* Publishes the slot to searches, its fields are by its count. */
+		fpt_store(&x->nr_ranges, n + 1, release);
+	}
 	return FPT_OK;
 }
 
@@ -253,10 +381,47 @@ static inline struct fpt_xbitmap_range *fpt_xbitmap_range_of(struct fpt_xbitmap 
 	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
 	unsigned long i;
 
+	for (i = 0; i < n; i++) {
+		struct fpt_xbitmap_range *r = &x->range[i];
+		unsigned long count = fpt_load(&r->count, acquire);
+
+		/* X6: see "Ordering" above. */
+		if (pfn - fpt_load(&r->first_pfn, acquire) < count &&
+		    fpt_load(&r->count, acquire) == count)
+			return r;
+	}
+	return NULL;
+}
+
+/* The range of a dense number, in use or not; NULL: nobody's. */
+static inline struct fpt_xbitmap_range *fpt_xbitmap_range_at(struct fpt_xbitmap *x,
+							     unsigned long number)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, acquire), i;
+
 	for (i = 0; i < n; i++)
-		if (pfn - x->range[i].pfn < x->range[i].nr)
+		if (number - x->range[i].index < x->range[i].span)
 			return &x->range[i];
 	return NULL;
+}
+
+/*
+ * Unlink a range that was added as pfn, nr: searches do not find it any more. Its memory may be
+ * used otherwise when nobody who found it before is under way. Errors: FPT_ERANGE (no such range),
+ * FPT_EBUSY (a block of it is in a live claim); then nothing has changed.
+ */
+static inline int fpt_xbitmap_remove_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
+	unsigned long w;
+
+	if (!r || r->pfn != pfn || r->nr != nr)
+		return FPT_ERANGE;
+	for (w = 0; w < fpt_xbitmap_words(r->nr_blocks); w++)
+		if (fpt_load(&r->claimed[w], acquire))
+			return FPT_EBUSY;
+	fpt_store(&r->count, 0, release);	/* X6 */
+	return FPT_OK;
 }
 
 /* The memory of chunk i of the pool. */
@@ -477,7 +642,7 @@ static inline unsigned long fpt_xbitmap_write(struct fpt_xbitmap *x, struct fpt_
 			fpt_or(w, mask, seq_cst);
 		now = fpt_load(w, seq_cst);
 		if (!set)
-			fpt_and(w, ~mask, release);
+			fpt_and(w, ~mask, seq_cst);	/* the store of ticket.h's pair */
 		if (block_nr < FPT_WORD_BITS)
 			mask = fpt_xbitmap_mask((i - span) % FPT_WORD_BITS / block_nr * block_nr,
 						block_nr);
@@ -553,6 +718,8 @@ static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned l
 
 static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned long b)
 {
+	if (r->ticket)
+		fpt_ticket_drop(&r->ticket[b]);
 	/* Release: what was done with the claim is before the next one's acquire. */
 	fpt_fetch_and(&r->claimed[b / FPT_WORD_BITS], ~(1UL << b % FPT_WORD_BITS), release);
 }
@@ -572,6 +739,8 @@ static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbi
 		fpt_xbitmap_raise(r, b, 0);	/* touched while claimed: for after the claim */
 		return false;
 	}
+	if (r->ticket)
+		fpt_ticket_claim(&r->ticket[b]);
 	/* Between lower() and here another may have found a younger hint and reported the block. */
 	reported = fpt_load(&r->reported[b / FPT_WORD_BITS], seq_cst) & bit;
 	chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
@@ -594,6 +763,8 @@ static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c
 		struct fpt_xbitmap_range *r = &x->range[c->range];
 		unsigned long b = c->block;
 
+		if (!fpt_xbitmap_in_use(r))
+			continue;
 		for (; fpt_xbitmap_next_hint(r, &b); b++) {
 			if (!fpt_xbitmap_claim_block(x, r, b))
 				continue;
@@ -606,6 +777,41 @@ static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c
 	c->range = 0;
 	c->block = 0;
 	return false;
+}
+
+/*
+ * Claim the next block at or after pfn from, in the order of pfns, and at most at pfn to.
+ */
+static inline bool fpt_xbitmap_claim_from(struct fpt_xbitmap *x, fpt_pfn_t from, fpt_pfn_t to,
+					  struct fpt_range *out)
+{
+	for (;;) {
+		unsigned long n = fpt_load(&x->nr_ranges, acquire), i, b;
+		struct fpt_xbitmap_range *r = NULL, *s;
+
+		/* The range that holds from or, without, the next above. */
+		for (i = 0; i < n; i++) {
+			s = &x->range[i];
+			if (fpt_xbitmap_in_use(s) && s->pfn + (s->nr - 1) >= from &&
+			    (!r || s->pfn < r->pfn))
+				r = s;
+		}
+		if (!r)
+			return false;
+		b = 0;
+		if (from > r->base)	/* rounded up */
+			b = ((from - r->base - 1) >> x->order) + 1;
+		for (; fpt_xbitmap_next_hint(r, &b) && r->base + (b << x->order) <= to; b++) {
+			if (!fpt_xbitmap_claim_block(x, r, b))
+				continue;
+			out->pfn = r->base + (b << x->order);
+			out->nr = 1UL << x->order;
+			return true;
+		}
+		from = r->pfn + r->nr;
+		if (!from || from > to)
+			return false;		/* behind the last page there can be */
+	}
 }
 
 /* The range and block of a claim. */
@@ -622,18 +828,30 @@ static inline struct fpt_xbitmap_range *fpt_xbitmap_of_claim(struct fpt_xbitmap 
 }
 
 /*
- * The claimed block is about to go to the host. Called while nobody can take its pages: a touch
- * after this call drops the mark again (X5).
+ * The claimed block is about to go to the host. Returns the ticket, 0: an allocation has cancelled
+ * the claim, which is over then. Without tickets: called while nobody can take the block's pages,
+ * and never 0. A touch after this call drops the mark again (X5).
  */
-static inline void fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_range *claim)
+static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const struct fpt_range *claim)
 {
-	unsigned long b;
+	unsigned long b, ticket = 1;
 	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
 
+	/* Before the submission: an allocation that finds the ticket taken drops the mark. */
 	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
+	if (r->ticket) {
+		ticket = fpt_ticket_submit(&r->ticket[b]);
+		if (!ticket) {
+			/* Whoever cancelled will free the page, and then hint the block. */
+			(void)fpt_xbitmap_touch(x, r, b);
+			fpt_xbitmap_unclaim(r, b);
+			return 0;
+		}
+	}
 	/* A hint by a touch between claim and isolation: this report is the answer to it. */
-	if (fpt_xbitmap_test_block(r->hinted[0], b))
+	if (!r->ticket && fpt_xbitmap_test_block(r->hinted[0], b))
 		(void)fpt_xbitmap_lower(r, b);
+	return ticket;
 }
 
 /*
@@ -688,6 +906,8 @@ static inline void fpt_xbitmap_memory(struct fpt_xbitmap *x, size_t *donated, si
 		struct fpt_xbitmap_range *r = &x->range[i];
 		unsigned long taken = fpt_load(&r->pool_next, relaxed);
 
+		if (!fpt_xbitmap_in_use(r))
+			continue;
 		*donated += r->fixed_bytes + r->pool_nr * chunk;
 		*used += r->fixed_bytes + (taken < r->pool_nr ? taken : r->pool_nr) * chunk;
 	}

@@ -3,7 +3,8 @@
  * core.c - the settings, the tracker, and the memory that it is given
  *
  * Process context. One mutex covers the settings and the tracker's life: hooks and the reporter run
- * between start and stop only, without it. A change that fails leaves the old settings in force; if
+ * between start and stop only, without it. Another covers the memory, which the reporter's thread
+ * gives, too. A change that fails leaves the old settings in force; if
  * these fail, too (memory), tracking is off until a change succeeds, and the log says so.
  */
 #include "module.h"
@@ -42,7 +43,8 @@ struct fptk_memory {
 static DEFINE_MUTEX(fptk_settings_lock);
 static enum { FPTK_LOADING, FPTK_ON, FPTK_OFF, FPTK_GONE } fptk_state;
 static struct fpt fptk_tracker;
-static LIST_HEAD(fptk_memory);		/* the settings' lock, or the reporter while it runs */
+static DEFINE_MUTEX(fptk_memory_lock);
+static LIST_HEAD(fptk_memory);
 
 const struct fpt_ops *fptk_ops_by_name(const char *name)
 {
@@ -65,6 +67,8 @@ static int fptk_errno(int result)
 		return -ERANGE;
 	case FPT_ENOSPC:
 		return -ENOSPC;
+	case FPT_ENOTSUP:
+		return -EOPNOTSUPP;
 	default:
 		return -EINVAL;
 	}
@@ -99,12 +103,14 @@ int fptk_core_refill(struct fpt *t)
 
 	if (!size)
 		return 0;
+	mutex_lock(&fptk_memory_lock);
 	error = fptk_memory_get(size, &m);
-	if (error)
-		return error;
-	error = fptk_errno(fpt_refill(t, &m));
-	if (error)
-		fptk_memory_put_last();
+	if (!error) {
+		error = fptk_errno(fpt_refill(t, &m));
+		if (error)
+			fptk_memory_put_last();
+	}
+	mutex_unlock(&fptk_memory_lock);
 	return error;
 }
 
@@ -173,13 +179,20 @@ static void fptk_destroy(struct fpt *t)
 		fptk_memory_put_last();
 }
 
-static int fptk_build(struct fpt *t)
+static struct fpt_config fptk_config(void)
 {
-	struct fpt_config config = {
+	return (struct fpt_config){
 		.ops = fptk_settings.ops,
 		.nr_cpus = nr_cpu_ids,
 		.order = fptk_settings.order,
+		.protocol = FPT_ISOLATE,
+		.lossy = fptk_settings.source == FPTK_TRACEPOINTS,
 	};
+}
+
+static int fptk_build(struct fpt *t)
+{
+	struct fpt_config config = fptk_config();
 	struct fpt_mem m;
 	int error = fptk_memory_get(fpt_size(&config), &m);
 
@@ -228,11 +241,34 @@ static void fptk_stop(void)
 	fptk_destroy(&fptk_tracker);
 }
 
-/* From another tracker to that of the settings: nothing of the old one is kept. */
+/* Nothing of the old tracker is kept. */
 static int fptk_restart(void)
 {
 	fptk_stop();
 	return fptk_start();
+}
+
+/* To another tracker while the source and the reporter run: what is known is kept. */
+static int fptk_switch(struct fpt *t)
+{
+	struct fpt_config config = fptk_config();
+	const struct fpt_ops *ops = config.ops;
+	bool donate = ops->size && !fpt_slot_ops(t, ops->slot);
+	struct fpt_mem m;
+	int error = 0;
+
+	mutex_lock(&fptk_memory_lock);
+	if (donate)
+		error = fptk_memory_get(ops->size(&config) + FPT_CACHE_LINE, &m);
+	if (!error) {
+		error = fptk_errno(fpt_switch(t, &config, donate ? &m : NULL));
+		if (error && donate)
+			fptk_memory_put_last();
+	}
+	mutex_unlock(&fptk_memory_lock);
+	if (!error)
+		pr_info("switched to tracker %s\n", ops->name);
+	return error;
 }
 
 static int fptk_check(const struct fptk_settings *s)
@@ -253,10 +289,15 @@ static int fptk_change(const struct fptk_settings *s)
 	if (error)
 		return error;
 	fptk_settings = *s;
-	if (fptk_state == FPTK_ON && old.ops == s->ops && old.order == s->order &&
-	    old.source == s->source) {
+	/* After "none", which sees no events, nothing that is known is true. */
+	if (fptk_state == FPTK_ON && old.order == s->order && old.source == s->source &&
+	    (old.ops == s->ops || strcmp(old.ops->name, "none"))) {
+		if (old.ops != s->ops)
+			error = fptk_switch(&fptk_tracker);
+		if (error)
+			fptk_settings = old;
 		fptk_reporter_wake();
-		return 0;
+		return error;
 	}
 	error = fptk_state == FPTK_ON ? fptk_restart() : fptk_start();
 	if (error) {

@@ -17,7 +17,8 @@
  *	timeout_ms	how long the host may take for a report (10000)
  *	flush		write 1: report all that is free now; returns when done
  *
- * tracker, order and source start tracking anew, and the counters with it. A write of flush fails
+ * The tracker is switched while it is in use. order and source start tracking anew, and the counters
+ * with it; so does a tracker after "none". A write of flush fails
  * with EOPNOTSUPP where there is no device to report to, ETIMEDOUT when the host did not answer (the
  * device is reset, its pages go back to the allocator, and it stays off until it is bound anew).
  *

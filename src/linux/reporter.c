@@ -53,9 +53,12 @@ static struct {
 static int fptk_reporter_setup(struct fpt *t)
 {
 	unsigned long in_flight = READ_ONCE(fptk_settings.in_flight_mb);
+	struct fpt_policy policy = {
+		.batch = READ_ONCE(fptk_settings.batch),
+		.max_in_flight = in_flight << (20 - PAGE_SHIFT),
+	};
 
-	return fpt_reporter_init(&fptk_reporter, t, &fptk_owner, NULL,
-				 READ_ONCE(fptk_settings.batch), in_flight << (20 - PAGE_SHIFT));
+	return fpt_reporter_init(&fptk_reporter, t, &fptk_owner, NULL, &policy);
 }
 
 static int fptk_report(struct fpt_batch *b)

@@ -336,7 +336,8 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 		return -1;
 	}
 	/* sim_check() has seen the configuration. */
-	if (fpt_reporter_init(&r->rep, &r->s.t, &owner, r, config->policy.batch, in_flight))
+	if (fpt_reporter_init(&r->rep, &r->s.t, &owner, r,
+			&(struct fpt_policy){ .batch = config->policy.batch, .max_in_flight = in_flight }))
 		abort();
 	if (tracker->walks_buddy) {
 		r->buddy = calloc(1, sizeof(*r->buddy));

@@ -102,9 +102,9 @@ static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned lon
 		fpt_free(t, pfn, order);
 		pfn += UINT64_C(1) << order;
 		nr -= UINT64_C(1) << order;
-		if (++*since_drain % capacity == 0 && t->ops->drain) {
+		if (++*since_drain % capacity == 0) {
 			setup_refill(s);
-			t->ops->drain(t);
+			fpt_drain(t);
 		}
 	}
 }

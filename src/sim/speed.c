@@ -443,7 +443,8 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	if (setup_tracker(&run->s, &run->g, t, t->nr_cpus + 1, tracker, config, err))
 		goto out;
 	/* sim_check() has seen the configuration. */
-	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run, config->policy.batch, in_flight))
+	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run,
+			&(struct fpt_policy){ .batch = config->policy.batch, .max_in_flight = in_flight }))
 		abort();
 	result = run_threads(run, reporting, err);
 	if (!result && touch) {

@@ -39,6 +39,7 @@ int headers_use(struct fpt *t, const struct fpt_config *config)
 	struct fpt_mem mem = { p, size, true };
 	struct fpt_reporter reporter;
 	struct fpt_batch batch;
+	struct fpt_policy policy;
 	struct fpt_stats stats;
 	int result = fpt_init(t, config, &mem);
 
@@ -46,20 +47,17 @@ int headers_use(struct fpt *t, const struct fpt_config *config)
 		result = fpt_add_range(t, 1, fpt_range_size(t, 1, 1, true), &headers_use_mem);
 	if (result != FPT_OK)
 		return result;
+	fpt_zero(&policy, sizeof(policy));
 	fpt_free(t, 1, 0);
 	result = fpt_alloc(t, 1, 0);
-	if (fpt_reporter_init(&reporter, t, &headers_use_owner, p, FPT_BATCH_MAX,
-			      1UL << 20) != FPT_OK)
+	policy.batch = FPT_BATCH_MAX;
+	policy.max_in_flight = 1UL << 20;
+	if (fpt_reporter_init(&reporter, t, &headers_use_owner, p, &policy) != FPT_OK)
 		return FPT_EINVAL;
 	fpt_pass_begin(&reporter);
 	while (fpt_pass_next(&reporter, &batch))
 		fpt_pass_complete(&reporter, &batch, true);
 	fpt_get_stats(t, &stats);
-#if defined(FPT_RCU) || defined(FPT_MODEL)
-	fpt_rcu_read_lock();
-	fpt_rcu_read_unlock();
-	fpt_rcu_synchronize();
-#endif
 	result += fpt_xbitmap_test(&t->back, 1) + fpt_xbitmap_is_coarse(&t->back, 1);
 	fpt_destroy(t);
 	fpt_memory_put(p, size);

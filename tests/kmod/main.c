@@ -59,11 +59,15 @@ static const struct fpt_owner_ops kmod_owner = {
 
 static int kmod_report(struct fpt *t)
 {
+	static const struct fpt_policy policy = {
+		.batch = FPT_BATCH_MAX,
+		.max_in_flight = KMOD_PAGES,
+	};
 	struct fpt_reporter reporter;
 	struct fpt_batch batch;
 	int nr = 0;
 
-	if (fpt_reporter_init(&reporter, t, &kmod_owner, NULL, FPT_BATCH_MAX, KMOD_PAGES))
+	if (fpt_reporter_init(&reporter, t, &kmod_owner, NULL, &policy))
 		return -EINVAL;
 	fpt_pass_begin(&reporter);
 	while (fpt_pass_next(&reporter, &batch)) {

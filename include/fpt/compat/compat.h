@@ -7,23 +7,25 @@
  *	fpt_atomic_t				one machine word; zero bytes are a valid 0
  *	fpt_load(a, MO)				MO: relaxed, acquire, seq_cst
  *	fpt_store(a, v, MO)			MO: relaxed, release
- *	fpt_xchg(a, v, MO)			MO: acq_rel
+ *	fpt_xchg(a, v, MO)			MO: acq_rel, seq_cst
  *	fpt_cas(a, old, new, MO)		MO: acq_rel; true when it was old and now is new
  *	fpt_fetch_or(a, v, MO)			MO: relaxed, acquire, release, seq_cst
  *	fpt_fetch_and(a, v, MO)			MO: relaxed, release, seq_cst
  *	fpt_fetch_add(a, v, MO)			MO: relaxed
  *	fpt_or(a, v, MO)			MO: seq_cst. No result: on x86 one instruction, where those
- *	fpt_and(a, v, MO)			MO: relaxed, release	with one are compare-and-swap loops
+ *	fpt_and(a, v, MO)			MO: relaxed, release, seq_cst	with one are compare-and-swap loops
  *
  *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on at once
- *	fpt_percpu_add(a, v)			add to a word that only code on this CPU adds to
+ *	fpt_percpu_add(cpu, a, v)		add to a word that only these calls for that CPU write;
+ *						false: not done, this code is not on that CPU (any more)
  *
  *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
  *						spinlock, safe against interrupts; blocking
  *	fpt_pause()				inside a wait
  *	fpt_rcu_read_lock(), fpt_rcu_read_unlock(), fpt_rcu_synchronize()
- *						user space: only with FPT_RCU defined (liburcu, flavour bp:
- *						no registration call)
+ *						user space: liburcu's flavour bp with FPT_RCU defined (it
+ *						needs no registration call), else they do nothing
+ *	FPT_RCU_WAITS				constant: fpt_rcu_synchronize() waits for readers
  *	fpt_memory_get(size), fpt_memory_put(p, size)
  *						zeroed memory, for donation; NULL without
  *	fpt_zero(p, n)

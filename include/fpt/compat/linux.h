@@ -57,6 +57,7 @@ static inline bool fpt_linux_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 #define fpt_store(a, val, mo) fpt_store_##mo(a, val)
 
 #define fpt_xchg_acq_rel(a, val) ((unsigned long)atomic_long_xchg(a, (long)(val)))
+#define fpt_xchg_seq_cst(a, val) ((unsigned long)atomic_long_xchg(a, (long)(val)))
 #define fpt_xchg(a, val, mo) fpt_xchg_##mo(a, val)
 #define fpt_cas_acq_rel(a, old, val) fpt_linux_cas(a, old, val)
 #define fpt_cas(a, old, val, mo) fpt_cas_##mo(a, old, val)
@@ -88,14 +89,29 @@ static inline void fpt_linux_and_release(fpt_atomic_t *a, unsigned long val)
 	atomic_long_and((long)val, a);
 }
 
+static inline void fpt_linux_and_seq_cst(fpt_atomic_t *a, unsigned long val)
+{
+	smp_mb__before_atomic();
+	atomic_long_and((long)val, a);
+	smp_mb__after_atomic();
+}
+
 #define fpt_or_seq_cst(a, val) fpt_linux_or_seq_cst(a, val)
 #define fpt_or(a, val, mo) fpt_or_##mo(a, val)
 #define fpt_and_relaxed(a, val) atomic_long_and((long)(val), a)
 #define fpt_and_release(a, val) fpt_linux_and_release(a, val)
+#define fpt_and_seq_cst(a, val) fpt_linux_and_seq_cst(a, val)
 #define fpt_and(a, val, mo) fpt_and_##mo(a, val)
 
-/* An interrupt may add to the same word between the load and the store of a plain addition. */
-#define fpt_percpu_add(a, val) atomic_long_add((long)(val), a)
+/*
+ * An interrupt may add to the same word between the load and the store of a plain addition. Atomic,
+ * so that it does not matter which CPU this is.
+ */
+static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	atomic_long_add((long)val, a);
+	return true;
+}
 
 static inline unsigned int fpt_cpu(unsigned int nr)
 {
@@ -131,6 +147,8 @@ static inline void fpt_unlock(fpt_lock_t *l) __releases(&l->lock)
 {
 	spin_unlock_irqrestore(&l->lock, l->flags);
 }
+
+#define FPT_RCU_WAITS true
 
 static inline void fpt_rcu_read_lock(void)
 {

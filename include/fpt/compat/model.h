@@ -74,6 +74,14 @@ static inline bool fpt_model_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 	return true;
 }
 
+static inline bool fpt_model_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	if (cpu != fpt_model_cpu)
+		return false;
+	a->v += val;
+	return true;
+}
+
 #define FPT_MODEL_AT(kind, a, mo) fpt_model_announce(FPT_MODEL_##kind, (a), mo, __FILE__, __LINE__)
 
 #define fpt_load(a, mo) (FPT_MODEL_AT(LOAD, a, #mo), (a)->v)
@@ -86,7 +94,7 @@ static inline bool fpt_model_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 #define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v + (val)))
 
-#define fpt_percpu_add(a, val) ((void)fpt_fetch_add(a, val, relaxed))
+#define fpt_percpu_add(cpu, a, val) (FPT_MODEL_AT(RMW, a, "relaxed"), fpt_model_add(cpu, a, val))
 #define fpt_pause() FPT_MODEL_AT(PAUSE, NULL, "")
 
 static inline unsigned int fpt_cpu(unsigned int nr)
@@ -115,7 +123,16 @@ static inline void fpt_unlock(fpt_lock_t *l)
 	fpt_store(&l->held, 0, release);
 }
 
-/* Readers are threads of the test; what to wait for is the test's business. */
+/*
+ * Readers are threads of the test; what to wait for is the test's business. FPT_MODEL_NO_RCU: as in
+ * user space without liburcu.
+ */
+#ifdef FPT_MODEL_NO_RCU
+#define FPT_RCU_WAITS false
+#else
+#define FPT_RCU_WAITS true
+#endif
+
 extern void (*fpt_model_rcu_synchronize)(void);
 
 static inline void fpt_rcu_read_lock(void)

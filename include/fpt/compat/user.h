@@ -77,9 +77,11 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 }
 
 /* One thread per virtual CPU: nobody else adds to its words. */
-static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
+static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
 {
+	(void)cpu;
 	fpt_store(a, fpt_load(a, relaxed) + val, relaxed);
+	return true;
 }
 
 #else
@@ -91,21 +93,28 @@ static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
 #endif
 #endif
 
+#ifdef FPT_USER_RSEQ_ID
+/* The area of this thread, where __rseq_size is not 0. */
+static inline struct rseq *fpt_user_rseq(void)
+{
+	char *self;
+
+#ifdef __x86_64__
+	__asm__("mov %%fs:0, %0" : "=r"(self));
+#else
+	__asm__("mrs %0, tpidr_el0" : "=r"(self));
+#endif
+	return (struct rseq *)(void *)(self + __rseq_offset);
+}
+#endif
+
 static inline unsigned int fpt_user_cpu_id(void)
 {
 	int id;
 #ifdef FPT_USER_RSEQ_ID
 	if (__rseq_size) {
-		char *self;
-		uint32_t now;
+		uint32_t now = __atomic_load_n(&fpt_user_rseq()->cpu_id, __ATOMIC_RELAXED);
 
-#ifdef __x86_64__
-		__asm__("mov %%fs:0, %0" : "=r"(self));
-#else
-		__asm__("mrs %0, tpidr_el0" : "=r"(self));
-#endif
-		now = __atomic_load_n(
-			&((struct rseq *)(void *)(self + __rseq_offset))->cpu_id, __ATOMIC_RELAXED);
 		if (now <= INT32_MAX)	/* otherwise not registered, see rseq(2) */
 			return now;
 	}
@@ -123,10 +132,72 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 	return id < nr ? id : id % nr;
 }
 
-/* The thread may have moved since it read its CPU's id, so that two can add at once. */
-static inline void fpt_percpu_add(fpt_atomic_t *a, unsigned long val)
+/*
+ * Restartable sections, where ThreadSanitizer need not understand them: the kernel sends a thread
+ * that is preempted, moved, or interrupted by a signal between 1 and 2 to 4 instead of back. So the
+ * one instruction that commits runs on the CPU that was compared, and no other thread of that CPU
+ * between the two.
+ */
+#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && !defined(FPT_NO_RSEQ)
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define FPT_USER_TSAN
+#endif
+#endif
+#if !defined(FPT_USER_TSAN) && !defined(__SANITIZE_THREAD__)
+#define FPT_USER_RSEQ
+#endif
+#endif
+
+#ifdef FPT_USER_RSEQ
+static inline bool fpt_user_rseq_add(struct rseq *self, unsigned int cpu, fpt_atomic_t *a,
+				     unsigned long val)
 {
+	__asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
+		     ".balign 32\n"
+		     "3:\n\t"
+		     ".long 0, 0\n\t"			/* version, flags */
+		     ".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */
+		     ".popsection\n\t"
+		     "leaq 3b(%%rip), %%rax\n\t"
+		     "movq %%rax, %c[section](%[self])\n"
+		     "1:\n\t"
+		     "cmpl %[cpu], %c[id](%[self])\n\t"
+		     "jne %l[moved]\n\t"
+		     "addq %[val], %[word]\n"
+		     "2:\n\t"
+		     ".pushsection __rseq_failure, \"ax\"\n\t"
+		     ".byte 0x0f, 0xb9, 0x3d\n\t"	/* an undefined instruction, and glibc's */
+		     ".long %c[signature]\n"		/* signature, which the kernel looks for */
+		     "4:\n\t"
+		     "jmp %l[moved]\n\t"
+		     ".popsection\n\t"
+		     :
+		     : [self] "r"(self), [section] "i"(offsetof(struct rseq, rseq_cs)),
+		       [id] "i"(offsetof(struct rseq, cpu_id)), [signature] "i"(RSEQ_SIG),
+		       [cpu] "r"(cpu), [word] "m"(a->v), [val] "er"(val)
+		     : "memory", "cc", "rax"
+		     : moved);
+	return true;
+moved:
+	return false;
+}
+#endif
+
+/*
+ * Without restartable sections atomic: the thread may have moved since it read its CPU's id, so
+ * that two can add at once. All threads of a process do the same, so that both do not meet in a
+ * word: a thread that has no area of its own is on no CPU.
+ */
+static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+#ifdef FPT_USER_RSEQ
+	if (__rseq_size)
+		return fpt_user_rseq_add(fpt_user_rseq(), cpu, a, val);
+#endif
+	(void)cpu;
 	fpt_fetch_add(a, val, relaxed);
+	return true;
 }
 
 #endif
@@ -158,6 +229,8 @@ static inline void fpt_unlock(fpt_lock_t *l)
 }
 
 #ifdef FPT_RCU
+#define FPT_RCU_WAITS true
+
 static inline void fpt_rcu_read_lock(void)
 {
 	urcu_bp_read_lock();
@@ -171,6 +244,20 @@ static inline void fpt_rcu_read_unlock(void)
 static inline void fpt_rcu_synchronize(void)
 {
 	urcu_bp_synchronize_rcu();
+}
+#else
+#define FPT_RCU_WAITS false
+
+static inline void fpt_rcu_read_lock(void)
+{
+}
+
+static inline void fpt_rcu_read_unlock(void)
+{
+}
+
+static inline void fpt_rcu_synchronize(void)
+{
 }
 #endif
 
