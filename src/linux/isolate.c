@@ -2,9 +2,9 @@
 /*
  * isolate.c - taking free blocks out of the zones' free lists, and putting them back
  *
- * isolate	is what keeps the data: whatever the tracker thinks, a block goes to the host only after the
- *		allocator gave it away, whole, under the zone's lock. Where the free block is larger, the
- *		rest goes back at once.
+ * isolate	is what keeps the data: whatever the tracker thinks, a block goes to the host
+ *		only after the allocator gave it away, whole, under the zone's lock. Where the free
+ *		block is larger, the rest goes back at once.
  * put_back	hands it over again. No page event comes of either.
  * is_free	for what a tracker is wrong about.
  *
@@ -17,8 +17,8 @@
  * it back after reclaim; before anybody is killed for memory, all of it comes back.
  *
  * USED is said of a page that is on an LRU list, a slab's, or a page table: the owner makes it so
- * after its alloc hook has returned, and ends it before the free hook is called. Any other page that
- * is not in the buddy may be on its way in or out, or in a per-CPU list: BUSY.
+ * after its alloc hook has returned, and ends it before the free hook is called. Any other page
+ * that is not in the buddy may be on its way in or out, or in a per-CPU list: BUSY.
  */
 #include "module.h"
 

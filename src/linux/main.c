@@ -17,17 +17,18 @@
  *	timeout_ms	how long the host may take for a report (10000)
  *	flush		write 1: report all that is free now; returns when done
  *
- * The tracker is switched while it is in use. order and source start tracking anew, and the counters
- * with it; so does a tracker after "none". A write of flush fails
- * with EOPNOTSUPP where there is no device to report to, ETIMEDOUT when the host did not answer (the
- * device is reset, its pages go back to the allocator, and it stays off until it is bound anew).
+ * The tracker is switched while it is in use. order and source start tracking anew, and the
+ * counters with it; so does a tracker after "none". A write of flush fails with EOPNOTSUPP where
+ * there is no device to report to, ETIMEDOUT when the host did not answer (the device is reset, its
+ * pages go back to the allocator, and it stays off until it is bound anew).
  *
  * debugfs, in /sys/kernel/debug/fpt/:
  *
  *	stats		"name value" lines: freed allocated outside dropped slow claimed busy used
  *			reported failed refaulted (pages; slow: events), donated_bytes used_bytes,
  *			in_flight (pages), reports passes timeouts
- *	dump		a line per 64 blocks: pfn, then per block . nothing, h hinted, c claimed, r reported
+ *	dump		a line per 64 blocks: pfn, then per block
+ *			. nothing, h hinted, c claimed, r reported
  *
  * tracefs, events/fpt/: fpt_isolate, fpt_report, fpt_pass.
  *

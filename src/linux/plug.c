@@ -2,9 +2,9 @@
 /*
  * plug.c - memory that comes and goes while the module runs
  *
- * The pages that come are in no range, so that their events are ignored; what is hinted of those that
- * went would be tried in vain by every pass (isolation does not find them any more). Both end when
- * the tracker is set up anew, a second after the last event: plugging comes in many blocks.
+ * The pages that come are in no range, so that their events are ignored; what is hinted of those
+ * that went would be tried in vain by every pass (isolation does not find them any more). Both end
+ * when the tracker is set up anew, a second after the last event: plugging comes in many blocks.
  *
  * Process context. Without memory hot-plug in the kernel, nothing ever calls.
  */

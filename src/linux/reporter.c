@@ -106,8 +106,8 @@ static long fptk_pass(struct fpt *t, bool flush)
 }
 
 /*
- * A few pages in per-CPU lists keep many blocks from being reported, for as long as nobody needs them:
- * in an idle guest, for good. So they are drained, at most once a second, and ever less often
+ * A few pages in per-CPU lists keep many blocks from being reported, for as long as nobody needs
+ * them: in an idle guest, for good. So they are drained, at most once a second, and ever less often
  * while that leads to nothing.
  */
 static void fptk_unblock(void)
@@ -227,6 +227,7 @@ int fptk_reporter_flush(void)
 
 void fptk_reporter_wake(void)
 {
+	/* After the change that the thread is to see. */
 	smp_store_mb(fptk_woken, true);
 	wake_up(&fptk_wait_thread);
 }

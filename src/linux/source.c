@@ -2,13 +2,13 @@
 /*
  * source.c - where the events come from
  *
- * tracepoints	kmem:mm_page_alloc and kmem:mm_page_free, on any kernel. Lossy: an alloc in bulk (vmalloc,
- *		page pools) and the pages that compaction and alloc_contig_range() take pass none, so
- *		that a page may be used and hinted; its free is seen. mm_page_alloc comes after the page
- *		was zeroed. Hence isolation before every report is not an option but what keeps the
- *		data.
- * hooks	next to arch_free_page() and arch_alloc_page(), on a kernel with patches/: every page that
- *		enters or leaves the allocator, in order.
+ * tracepoints	kmem:mm_page_alloc and kmem:mm_page_free, on any kernel. Lossy: an alloc in bulk
+ *		(vmalloc, page pools) and the pages that compaction and alloc_contig_range() take
+ *		pass none, so that a page may be used and hinted; its free is seen. mm_page_alloc
+ *		comes after the page was zeroed. Hence isolation before every report is not an
+ *		option but what keeps the data.
+ * hooks	next to arch_free_page() and arch_alloc_page(), on a kernel with patches/: every
+ *		page that enters or leaves the allocator, in order.
  *
  * Both call from task, softirq and hardirq context, interrupts mostly on: an event can come in the
  * middle of another on the same CPU. The trackers' hooks allow that.

@@ -11,8 +11,8 @@
  *
  * report() is called by the reporter's thread, may sleep, and returns when the host has answered
  * (0), could not be asked (-EOPNOTSUPP, -EIO, or what the queue said: nothing was sent), or has
- * neither answered within timeout_ms (-ETIMEDOUT) nor can any more (-EIO). In the last two cases the
- * device is reset first, after which it holds no pages; it stays off until it is bound anew. So
+ * neither answered within timeout_ms (-ETIMEDOUT) nor can any more (-EIO). In the last two cases
+ * the device is reset first, after which it holds no pages; it stays off until it is bound anew. So
  * whatever report() returns, the pages are the caller's again.
  *
  * One mutex covers a report and the device's coming and going: a device is not unbound while a
