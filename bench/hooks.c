@@ -16,7 +16,7 @@
  * same call; "none" is what that and the loop cost. The bitmaps without a tracker (atomic,
  * ck_bitmap) keep no counters and no hints: a lower bound, not an alternative.
  *
- * The array and the bitmap are drained between two rounds, with all threads waiting and no clock
+ * Array, bitmap and delta are drained between two rounds, with all threads waiting and no clock
  * running: the array is never full (a dropped event fails the benchmark), and what draining costs
  * is not measured here.
  */
@@ -120,14 +120,16 @@ HOOK_TRACKER(none)
 HOOK_TRACKER(xbitmap)
 HOOK_TRACKER(array)
 HOOK_TRACKER(bitmap)
+HOOK_TRACKER(delta)
 HOOK_TRACKER(lockmap)
 
 static bool hook_tracker_init(struct hook *h)
 {
-	/* The bitmap has leaves for all pages: its slow path would fail the benchmark. */
+	/* Leaves and lines for all pages: a slow path would fail the benchmark. */
 	struct fpt_config config = {
 		.ops = h->peer->ops, .order = HOOK_ORDER,
 		.bitmap_leaves = HOOK_PAGES / FPT_BITMAP_LEAF_PAGES,
+		.delta_sets = HOOK_PAGES / FPT_DELTA_LINE_PAGES / FPT_DELTA_WAYS,
 	};
 	struct fpt_mem m;
 	size_t size;
@@ -237,6 +239,7 @@ static const struct hook_peer hook_peers[] = {
 	HOOK_TRACKER_PEER(xbitmap, NULL, false),
 	HOOK_TRACKER_PEER(array, hook_tracker_drain, true),
 	HOOK_TRACKER_PEER(bitmap, hook_tracker_drain, false),
+	HOOK_TRACKER_PEER(delta, hook_tracker_drain, false),
 	HOOK_TRACKER_PEER(lockmap, NULL, false),
 	{
 		.name = "atomic", .init = hook_flat_init, .run = hook_atomic_run,

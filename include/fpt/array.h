@@ -227,6 +227,7 @@ __extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) 
 	.name = "array",
 	.slot = FPT_SLOT_ARRAY,
 	.retracts = false,
+	.toggles = false,
 	.max_pages = ~0UL >> FPT_ARRAY_NR_BITS,
 	.size = fpt_array_size,
 	.init = fpt_array_init,

@@ -732,6 +732,7 @@ __extension__ static const struct fpt_ops fpt_bitmap_ops __attribute__((unused))
 	.name = "bitmap",
 	.slot = FPT_SLOT_BITMAP,
 	.retracts = false,
+	.toggles = false,
 	.max_pages = 0,
 	.size = fpt_bitmap_size,
 	.init = fpt_bitmap_init,

@@ -29,6 +29,8 @@
  *						not see allocations
  *	fpt_bitmap_ops	per-CPU bitmaps		no limit, private lines; grows by fpt_refill(), and does not
  *						see an allocation on another CPU than the free's
+ *	fpt_delta_ops	per-CPU differences	exact, private lines, hooks without atomics; needs an exact
+ *						source of events; what hooks did is known after a fold
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_none_ops	nothing			what the calls cost
  *
@@ -58,18 +60,19 @@
  * fork(): hooks and reporters must be quiescent; the child's tracker is a copy of its own.
  *
  * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap,
- * xbitmap, lockmap or none before including this header, in every file that calls the hooks of
+ * delta, xbitmap, lockmap or none before including this header, in every file that calls the hooks of
  * such trackers; the hooks are then direct calls that inline, and config.ops must be that
  * tracker's. Live: fpt_switch(), for trackers that are selected at run time.
  *
  * Reading order: compat/compat.h (the seam), types.h, ticket.h, xbitmap.h (the back), tracker.h (the
- * contract), array.h, bitmap.h, lockmap.h (fronts), report.h (the way to the host).
+ * contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host).
  */
 #ifndef FPT_H
 #define FPT_H
 
 #include <fpt/array.h>
 #include <fpt/bitmap.h>
+#include <fpt/delta.h>
 #include <fpt/lockmap.h>
 #include <fpt/report.h>
 #include <fpt/tracker.h>
@@ -85,7 +88,9 @@ static inline size_t fpt_size(const struct fpt_config *config)
 /* Could these ops run like this? */
 static inline int fpt_check(const struct fpt_ops *ops, enum fpt_protocol protocol, bool lossy)
 {
-	return protocol == FPT_TICKET && (lossy || !ops->retracts) ? FPT_ENOTSUP : FPT_OK;
+	if (protocol == FPT_TICKET && (lossy || !ops->retracts))
+		return FPT_ENOTSUP;
+	return ops->toggles && lossy ? FPT_ENOTSUP : FPT_OK;
 }
 
 /* Make ops the tracker that hooks use from now on; its front is made here when it has none. */
@@ -103,7 +108,7 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
 		/* Pairs with fpt_slot_ops(). */
 		fpt_store(&t->slot_ops[ops->slot], (unsigned long)(uintptr_t)ops, release);
 	}
-	if (!ops->retracts)
+	if (!ops->retracts && !ops->toggles)
 		fpt_store(&t->stale, 1, relaxed);
 	if (ops->drain)
 		/* Release: fpt_drain() finds the front. Before its first hook. */
@@ -138,6 +143,8 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 	error = fpt_xbitmap_init(&t->back, config->order, config->protocol == FPT_TICKET);
 	if (error)
 		return error;
+	if (config->ops->toggles)
+		t->back.all_chunks = true;
 	before = m->size;
 	t->percpu = (struct fpt_percpu *)fpt_mem_take(m, (config->nr_cpus + 1UL) * sizeof(*t->percpu));
 	if (!t->percpu)
@@ -168,7 +175,7 @@ static inline size_t fpt_range_size(const struct fpt *t, fpt_pfn_t pfn, fpt_pfn_
  * Add nr pages from pfn on, all held; free those that are not with fpt_free(). Ranges must not
  * share a block. Concurrently with hooks and reporters, but not with another fpt_add_range(), nor
  * fpt_remove_range() or fpt_switch(). Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES),
- * FPT_ENOMEM (less than fpt_range_size(..., false), or in the ticket protocol than
+ * FPT_ENOMEM (less than fpt_range_size(..., false), or in the ticket protocol and with delta than
  * fpt_range_size(..., true)); then m is unchanged.
  */
 static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, struct fpt_mem *m)
@@ -215,7 +222,7 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
  * A page freed under the old tracker and taken under the new one may stay hinted (until its next
  * free and alloc) when the old one does not retract: isolation finds out, is_free corrects it.
  *
- * Errors: FPT_EINVAL (no ops), FPT_ENOTSUP (as fpt_init()), FPT_ERANGE (more pages than it can
+ * Errors: FPT_EINVAL (no ops), FPT_ENOTSUP (as fpt_init(), and to or from delta, which toggles), FPT_ERANGE (more pages than it can
  * name), FPT_ENOMEM; then nothing has switched, but m is unspecified. Blocking with RCU.
  */
 static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
@@ -228,6 +235,8 @@ static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, str
 	error = fpt_check(ops, t->protocol, t->lossy);
 	if (error)
 		return error;
+	if (ops->toggles != old->toggles)
+		return FPT_ENOTSUP;
 	if (ops->max_pages && t->back.next_index > ops->max_pages)
 		return FPT_ERANGE;
 	error = fpt_use(t, config, m);

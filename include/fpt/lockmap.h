@@ -63,6 +63,7 @@ __extension__ static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)
 	.name = "lockmap",
 	.slot = FPT_SLOT_LOCKMAP,
 	.retracts = true,
+	.toggles = false,
 	.max_pages = 0,
 	.size = fpt_lockmap_size,
 	.init = fpt_lockmap_init,

@@ -56,6 +56,7 @@ struct fpt_config {
 	bool report_again;		/* forget what was reported: hint it again at once, as in 2018 */
 	unsigned long array_entries;	/* array: entries per CPU and generation, 0 is the default */
 	unsigned long bitmap_leaves;	/* bitmap: leaves per CPU that init makes room for, 0 is the default */
+	unsigned long delta_sets;	/* delta: sets per CPU and generation, a power of two, 0 is the default */
 };
 
 /* Slots of struct fpt's front. */
@@ -76,6 +77,8 @@ struct fpt_ops {
 	 * When alloc returns, the back does not hint the pages: no CPU's front can hint them later.
 	 */
 	bool retracts;
+	/* Events toggle bits of the back: it must see all of them, and nobody else may write it. */
+	bool toggles;
 	/* Pages of all ranges together that the front can name, 0 is no limit. */
 	unsigned long max_pages;
 	/*
@@ -228,6 +231,7 @@ __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)
 	.name = "xbitmap",
 	.slot = FPT_SLOT_NONE,
 	.retracts = true,
+	.toggles = false,
 	.max_pages = 0,
 	.size = NULL,
 	.init = NULL,
@@ -259,6 +263,7 @@ __extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) =
 	.name = "none",
 	.slot = FPT_SLOT_NONE,
 	.retracts = false,
+	.toggles = false,
 	.max_pages = 0,
 	.size = NULL,
 	.init = NULL,

@@ -127,6 +127,7 @@ struct fpt_xbitmap {
 	unsigned int order;		/* pages per block, log2 */
 	unsigned int chunk_shift;	/* pages per chunk, log2 */
 	bool tickets;			/* ticket protocol */
+	bool all_chunks;		/* ranges must bring memory for all their chunks */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
 	struct fpt_xbitmap_range range[FPT_XBITMAP_MAX_RANGES];
@@ -151,6 +152,7 @@ static inline int fpt_xbitmap_init(struct fpt_xbitmap *x, unsigned int order, bo
 	fpt_zero(x, sizeof(*x));
 	x->order = order;
 	x->tickets = tickets;
+	x->all_chunks = tickets;
 	x->chunk_shift = fpt_ctz(8UL * FPT_XBITMAP_CHUNK_BYTES);
 	if (x->chunk_shift < order)
 		x->chunk_shift = order;
@@ -299,8 +301,7 @@ static inline unsigned long fpt_xbitmap_last_index(struct fpt_xbitmap *x, fpt_pf
 /*
  * Add pages, all held. Memory is taken off m: first the metadata, then as many chunks as fit and
  * can be used. Errors: FPT_ERANGE, FPT_ENOSPC (FPT_XBITMAP_MAX_RANGES), FPT_ENOMEM (m does not
- * hold the metadata or, with tickets, all chunks: without its bits a block's pages cannot be seen
- * to be free). With an error nothing has changed.
+ * hold the metadata or, with all_chunks, not all chunks). With an error nothing has changed.
  */
 static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr,
 					struct fpt_mem *m)
@@ -348,7 +349,7 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	r->pool = (char *)fpt_mem_take(&rest, 0);
 	if (r->pool)
 		r->pool_nr = rest.size / chunk < r->nr_chunks ? rest.size / chunk : r->nr_chunks;
-	if (x->tickets && r->pool_nr < r->nr_chunks)
+	if (x->all_chunks && r->pool_nr < r->nr_chunks)
 		return FPT_ENOMEM;
 	if (r->pool_nr)
 		(void)fpt_mem_take(&rest, r->pool_nr * chunk);

@@ -26,6 +26,7 @@
 #include <linux/bug.h>
 #include <linux/build_bug.h>
 #include <linux/cache.h>
+#include <linux/irqflags.h>
 #include <linux/preempt.h>
 #include <linux/processor.h>
 #include <linux/rcupdate.h>
@@ -84,6 +85,9 @@ static inline bool fpt_linux_cas(fpt_atomic_t *a, unsigned long old, unsigned lo
 #define fpt_fetch_add_relaxed(a, val) ((unsigned long)atomic_long_fetch_add_relaxed((long)(val), a))
 #define fpt_fetch_add(a, val, mo) fpt_fetch_add_##mo(a, val)
 
+#define fpt_fetch_xor_seq_cst(a, val) ((unsigned long)atomic_long_fetch_xor((long)(val), a))
+#define fpt_fetch_xor(a, val, mo) fpt_fetch_xor_##mo(a, val)
+
 static inline void fpt_linux_or_seq_cst(fpt_atomic_t *a, unsigned long val)
 {
 	smp_mb__before_atomic();
@@ -133,6 +137,54 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 	unsigned int id = raw_smp_processor_id();
 
 	return id < nr ? id : id % nr;
+}
+
+/*
+ * Sections: interrupts off, which also makes them read-side sections that synchronize_rcu() waits
+ * for.
+ */
+static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				   fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
+				   unsigned long val)
+{
+	unsigned long flags;
+	bool done;
+
+	local_irq_save(flags);
+	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
+	       fpt_load(t, relaxed) == was_t;
+	if (done)
+		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
+	local_irq_restore(flags);
+	return done;
+}
+
+static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				   fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
+				   unsigned long bits)
+{
+	unsigned long flags;
+	bool done;
+
+	local_irq_save(flags);
+	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
+	       !fpt_load(t, relaxed);
+	if (done) {
+		fpt_store(a, fpt_load(a, relaxed) | bits, relaxed);
+		fpt_store(t, val, relaxed);
+	}
+	local_irq_restore(flags);
+	return done;
+}
+
+static inline bool fpt_sections(void)
+{
+	return true;
+}
+
+static inline void fpt_section_fence(void)
+{
+	synchronize_rcu();
 }
 
 static inline void fpt_pause(void)

@@ -94,7 +94,66 @@ static inline bool fpt_model_add(unsigned int cpu, fpt_atomic_t *a, unsigned lon
 #define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v + (val)))
 
+#define fpt_fetch_xor(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v ^ (val)))
+
 #define fpt_percpu_add(cpu, a, val) (FPT_MODEL_AT(RMW, a, "relaxed"), fpt_model_add(cpu, a, val))
+/*
+ * A section looks, is a scheduling point, and writes; in between it is restarted by a fence and by
+ * whoever else begins a section on its CPU, as the kernel does it.
+ */
+#define FPT_MODEL_CPUS 256
+
+/* Weak: one for all files that include this, and no test has to define what it does not use. */
+__attribute__((weak)) unsigned long fpt_model_fences;
+__attribute__((weak)) unsigned long fpt_model_sections[FPT_MODEL_CPUS];	/* begun so far, per CPU */
+__attribute__((weak)) bool fpt_model_no_sections;
+
+static inline bool fpt_model_section(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *t, unsigned long was_t, const fpt_atomic_t *a,
+				     const char *file, int line)
+{
+	unsigned long fences = fpt_model_fences, mine;
+
+	fpt_model_announce(FPT_MODEL_LOAD, e, "acquire", file, line);
+	if (cpu != fpt_model_cpu || e->v != was_e)
+		return false;
+	mine = ++fpt_model_sections[cpu];
+	fpt_model_announce(FPT_MODEL_LOAD, t, "relaxed", file, line);
+	if (t->v != was_t)
+		return false;
+	fpt_model_announce(FPT_MODEL_RMW, a, "relaxed", file, line);
+	return fences == fpt_model_fences && mine == fpt_model_sections[cpu];
+}
+
+#define fpt_section_xor(cpu, e, was_e, t, was_t, a, val) \
+	(fpt_model_section(cpu, e, was_e, t, was_t, a, __FILE__, __LINE__) && \
+	 ((a)->v ^= (val), true))
+
+static inline bool fpt_model_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				 fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
+				 unsigned long bits, const char *file, int line)
+{
+	if (!fpt_model_section(cpu, e, was_e, t, 0, a, file, line))
+		return false;
+	a->v |= bits;
+	t->v = val;
+	return true;
+}
+
+#define fpt_section_put(cpu, e, was_e, t, val, a, bits) \
+	fpt_model_put(cpu, e, was_e, t, val, a, bits, __FILE__, __LINE__)
+
+static inline bool fpt_sections(void)
+{
+	return !fpt_model_no_sections;
+}
+
+static inline void fpt_section_fence(void)
+{
+	FPT_MODEL_AT(RMW, &fpt_model_fences, "seq_cst");
+	fpt_model_fences++;
+}
+
 #define fpt_pause() FPT_MODEL_AT(PAUSE, NULL, "")
 
 static inline unsigned int fpt_cpu(unsigned int nr)

@@ -46,6 +46,7 @@ typedef struct {
 #define fpt_or(a, val, mo) ((void)fpt_fetch_or(a, val, mo))
 #define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) __atomic_fetch_add(&(a)->v, (val), FPT_MO_##mo)
+#define fpt_fetch_xor(a, val, mo) __atomic_fetch_xor(&(a)->v, (val), FPT_MO_##mo)
 
 /* A failed exchange orders nothing that a caller may rely on. */
 static inline bool fpt_user_cas(fpt_atomic_t *a, unsigned long old, unsigned long val, int mo)
@@ -65,26 +66,6 @@ static inline void fpt_pause(void)
 /* Bound by symbol: the C library hides the declarations from a strict C11 program. */
 extern int fpt_user_sched_getcpu(void) __asm__("sched_getcpu");
 extern int fpt_user_sched_yield(void) __asm__("sched_yield");
-
-#ifdef FPT_VIRTUAL_CPUS
-
-extern __thread unsigned int fpt_virtual_cpu;
-
-static inline unsigned int fpt_cpu(unsigned int nr)
-{
-	FPT_ASSERT(fpt_virtual_cpu < nr);
-	return fpt_virtual_cpu % nr;
-}
-
-/* One thread per virtual CPU: nobody else adds to its words. */
-static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
-{
-	(void)cpu;
-	fpt_store(a, fpt_load(a, relaxed) + val, relaxed);
-	return true;
-}
-
-#else
 
 #if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
 #if __GLIBC_PREREQ(2, 35)
@@ -107,6 +88,177 @@ static inline struct rseq *fpt_user_rseq(void)
 	return (struct rseq *)(void *)(self + __rseq_offset);
 }
 #endif
+
+/*
+ * Restartable sections, where ThreadSanitizer need not understand them. The kernel sends a thread
+ * that is preempted, moved, or interrupted by a signal between labels 1 and 2 to 4 instead of back.
+ * So the last instruction, which commits, runs on the CPU that was compared, and no other thread of
+ * that CPU between the two.
+ */
+#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && !defined(FPT_NO_RSEQ)
+#ifdef __has_feature
+#if __has_feature(thread_sanitizer)
+#define FPT_USER_TSAN
+#endif
+#endif
+#if !defined(FPT_USER_TSAN) && !defined(__SANITIZE_THREAD__)
+#define FPT_USER_RSEQ
+#endif
+#endif
+
+#ifdef FPT_USER_RSEQ
+#define FPT_USER_RSEQ_BEGIN \
+	".pushsection __rseq_cs, \"aw\"\n\t" \
+	".balign 32\n" \
+	"3:\n\t" \
+	".long 0, 0\n\t"			/* version, flags */ \
+	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
+	".popsection\n\t" \
+	"leaq 3b(%%rip), %%rax\n\t" \
+	"movq %%rax, %c[section](%[self])\n" \
+	"1:\n\t"
+/* Before 4: an undefined instruction, and glibc's signature, which the kernel looks for. */
+#define FPT_USER_RSEQ_END \
+	"2:\n\t" \
+	".pushsection __rseq_failure, \"ax\"\n\t" \
+	".byte 0x0f, 0xb9, 0x3d\n\t" \
+	".long %c[signature]\n" \
+	"4:\n\t" \
+	"jmp %l[no]\n\t" \
+	".popsection\n\t"
+#define FPT_USER_RSEQ_OPERANDS \
+	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
+	[signature] "i"(RSEQ_SIG)
+#ifdef FPT_VIRTUAL_CPUS		/* one thread per id: it is on no other's */
+#define FPT_USER_RSEQ_CPU
+#define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
+#else
+#define FPT_USER_RSEQ_CPU "cmpl %[cpu_], %c[id](%[self])\n\tjne %l[no]\n\t"
+#define FPT_USER_RSEQ_CPU_OPERANDS(cpu) , [cpu_] "r"(cpu), [id] "i"(offsetof(struct rseq, cpu_id))
+#endif
+
+static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
+				     unsigned long val)
+{
+	(void)cpu;
+	__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		     "cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
+		     "jne %l[no]\n\t"
+		     "cmpq %[was_t], %[t]\n\t"
+		     "jne %l[no]\n\t"
+		     "xorq %[val], %[a]\n"
+		     FPT_USER_RSEQ_END
+		     :
+		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
+		       [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "er"(was_t), [a] "m"(a->v),
+		       [val] "er"(val)
+		     : "memory", "cc", "rax"
+		     : no);
+	return true;
+no:
+	return false;
+}
+
+static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
+				     unsigned long bits)
+{
+	(void)cpu;
+	__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		     "cmpq %[was_e], %[e]\n\t"
+		     "jne %l[no]\n\t"
+		     "cmpq $0, %[t]\n\t"
+		     "jne %l[no]\n\t"
+		     "orq %[bits], %[a]\n\t"
+		     "movq %[val], %[t]\n"
+		     FPT_USER_RSEQ_END
+		     :
+		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
+		       [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),
+		       [bits] "r"(bits)
+		     : "memory", "cc", "rax"
+		     : no);
+	return true;
+no:
+	return false;
+}
+
+/* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
+#define FPT_USER_MEMBARRIER_RSEQ (1L << 7)
+#define FPT_USER_MEMBARRIER_REGISTER_RSEQ (1L << 8)
+
+extern long fpt_user_syscall(long number, ...) __asm__("syscall");
+
+static inline bool fpt_user_membarrier(long command)
+{
+	return fpt_user_syscall(324, command, 0L, 0L) == 0;
+}
+#endif
+
+/* Of a process: all of its threads have them, or none uses them. */
+static inline bool fpt_sections(void)
+{
+#ifdef FPT_USER_RSEQ
+	return __rseq_size && fpt_user_membarrier(FPT_USER_MEMBARRIER_REGISTER_RSEQ);
+#else
+	return false;
+#endif
+}
+
+static inline void fpt_section_fence(void)
+{
+#ifdef FPT_USER_RSEQ
+	bool done = fpt_user_membarrier(FPT_USER_MEMBARRIER_RSEQ);
+
+	FPT_ASSERT(done);	/* it was registered */
+	(void)done;
+#endif
+}
+
+static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				   fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
+				   unsigned long val)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_xor(cpu, e, was_e, t, was_t, a, val);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)t, (void)was_t, (void)a, (void)val;
+	return false;
+#endif
+}
+
+static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				   fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
+				   unsigned long bits)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_put(cpu, e, was_e, t, val, a, bits);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)t, (void)val, (void)a, (void)bits;
+	return false;
+#endif
+}
+
+#ifdef FPT_VIRTUAL_CPUS
+
+extern __thread unsigned int fpt_virtual_cpu;
+
+static inline unsigned int fpt_cpu(unsigned int nr)
+{
+	FPT_ASSERT(fpt_virtual_cpu < nr);
+	return fpt_virtual_cpu % nr;
+}
+
+/* One thread per virtual CPU: nobody else adds to its words. */
+static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	(void)cpu;
+	fpt_store(a, fpt_load(a, relaxed) + val, relaxed);
+	return true;
+}
+
+#else
 
 static inline unsigned int fpt_user_cpu_id(void)
 {
@@ -133,58 +285,6 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 }
 
 /*
- * Restartable sections, where ThreadSanitizer need not understand them: the kernel sends a thread
- * that is preempted, moved, or interrupted by a signal between 1 and 2 to 4 instead of back. So the
- * one instruction that commits runs on the CPU that was compared, and no other thread of that CPU
- * between the two.
- */
-#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && !defined(FPT_NO_RSEQ)
-#ifdef __has_feature
-#if __has_feature(thread_sanitizer)
-#define FPT_USER_TSAN
-#endif
-#endif
-#if !defined(FPT_USER_TSAN) && !defined(__SANITIZE_THREAD__)
-#define FPT_USER_RSEQ
-#endif
-#endif
-
-#ifdef FPT_USER_RSEQ
-static inline bool fpt_user_rseq_add(struct rseq *self, unsigned int cpu, fpt_atomic_t *a,
-				     unsigned long val)
-{
-	__asm__ goto(".pushsection __rseq_cs, \"aw\"\n\t"
-		     ".balign 32\n"
-		     "3:\n\t"
-		     ".long 0, 0\n\t"			/* version, flags */
-		     ".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */
-		     ".popsection\n\t"
-		     "leaq 3b(%%rip), %%rax\n\t"
-		     "movq %%rax, %c[section](%[self])\n"
-		     "1:\n\t"
-		     "cmpl %[cpu], %c[id](%[self])\n\t"
-		     "jne %l[moved]\n\t"
-		     "addq %[val], %[word]\n"
-		     "2:\n\t"
-		     ".pushsection __rseq_failure, \"ax\"\n\t"
-		     ".byte 0x0f, 0xb9, 0x3d\n\t"	/* an undefined instruction, and glibc's */
-		     ".long %c[signature]\n"		/* signature, which the kernel looks for */
-		     "4:\n\t"
-		     "jmp %l[moved]\n\t"
-		     ".popsection\n\t"
-		     :
-		     : [self] "r"(self), [section] "i"(offsetof(struct rseq, rseq_cs)),
-		       [id] "i"(offsetof(struct rseq, cpu_id)), [signature] "i"(RSEQ_SIG),
-		       [cpu] "r"(cpu), [word] "m"(a->v), [val] "er"(val)
-		     : "memory", "cc", "rax"
-		     : moved);
-	return true;
-moved:
-	return false;
-}
-#endif
-
-/*
  * Without restartable sections atomic: the thread may have moved since it read its CPU's id, so
  * that two can add at once. All threads of a process do the same, so that both do not meet in a
  * word: a thread that has no area of its own is on no CPU.
@@ -192,12 +292,25 @@ moved:
 static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	if (__rseq_size)
-		return fpt_user_rseq_add(fpt_user_rseq(), cpu, a, val);
+	if (__rseq_size) {
+		__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+			     "addq %[val], %[a]\n"
+			     FPT_USER_RSEQ_END
+			     :
+			     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
+			       [a] "m"(a->v), [val] "er"(val)
+			     : "memory", "cc", "rax"
+			     : no);
+		return true;
+	}
 #endif
 	(void)cpu;
 	fpt_fetch_add(a, val, relaxed);
 	return true;
+#ifdef FPT_USER_RSEQ
+no:
+	return false;
+#endif
 }
 
 #endif
