@@ -21,6 +21,10 @@
 /* Holes between zones that are not worth a range of their own: 64 KiB of bits for 2 GiB. */
 #define FPTK_HOLE (2UL << (30 - PAGE_SHIFT))
 
+/*
+ * Not "delta", with either source: a page that is free when the source starts, but in a per-CPU list
+ * and so not found by the scan, would be inverted for good. The others forget at its first event.
+ */
 static const struct fpt_ops *const fptk_trackers[] = {
 	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
 };
