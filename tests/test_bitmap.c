@@ -38,6 +38,7 @@
 #define GUARD 64u		/* bytes around donated memory */
 #define FILL 0xa5
 #define MAX_DONATIONS 4096u
+#define VALUE(a) fpt_load(&(a), relaxed)	/* of an atomic word, when nobody writes it */
 
 #ifdef FPT_VIRTUAL_CPUS
 __thread unsigned int fpt_virtual_cpu;
@@ -198,15 +199,15 @@ static void test_growth(void **state)
 	(void)state;
 	add_range(w, 5 * LEAF, leaves * LEAF);
 	give(w, 1, 5 * LEAF + 3, 0);
-	at[0] = front(w)->cpu[1].level[0].at.v;
-	assert_int_equal(front(w)->cpu[1].level[1].at.v, 0);
-	assert_int_equal(front(w)->cpu[0].level[0].at.v, 0);
+	at[0] = VALUE(front(w)->cpu[1].level[0].at);
+	assert_int_equal(VALUE(front(w)->cpu[1].level[1].at), 0);
+	assert_int_equal(VALUE(front(w)->cpu[0].level[0].at), 0);
 	/* Downwards: the largest level first. */
 	for (i = leaves; i--;)
 		give(w, 1, (5 + i) * LEAF + i % LEAF, 0);
 	for (k = 1; k < 4; k++)
-		at[k] = front(w)->cpu[1].level[k].at.v;
-	assert_int_equal(front(w)->cpu[1].level[4].at.v, 0);
+		at[k] = VALUE(front(w)->cpu[1].level[k].at);
+	assert_int_equal(VALUE(front(w)->cpu[1].level[4].at), 0);
 	fpt_bitmap_drain(&w->t);
 	for (i = 0; i < leaves; i++)
 		assert_true(is_set(w, (5 + i) * LEAF + i % LEAF));
@@ -216,7 +217,7 @@ static void test_growth(void **state)
 		assert_true(drained(w, (5 + i) * LEAF + (i + 1) % LEAF));
 	}
 	for (k = 0; k < 4; k++)
-		assert_true(at[k] > FPT_BITMAP_TAKING && front(w)->cpu[1].level[k].at.v == at[k]);
+		assert_true(at[k] > FPT_BITMAP_TAKING && VALUE(front(w)->cpu[1].level[k].at) == at[k]);
 	/* Just as much as was asked for: for all leaves, and the other CPU has used nothing. */
 	assert_int_equal(slow(w), 0);
 	assert_int_equal(fpt_load(&front(w)->cpu[1].first->used, relaxed),
@@ -298,12 +299,12 @@ static void test_refill(void **state)
 	/* For one: then it is the other's turn. */
 	m = donate(w, one + FPT_CACHE_LINE, false);
 	assert_int_equal(fpt_refill(&w->t, &m), FPT_OK);
-	assert_true(front(w)->cpu[1].first->link.v && !front(w)->cpu[3].first->link.v);
+	assert_true(VALUE(front(w)->cpu[1].first->link) && !VALUE(front(w)->cpu[3].first->link));
 	assert_int_equal(fpt_wanted(&w->t), one + FPT_CACHE_LINE);
 	m = donate(w, wanted, false);
 	assert_int_equal(fpt_refill(&w->t, &m), FPT_OK);
-	assert_true(front(w)->cpu[3].first->link.v);
-	assert_true(!front(w)->cpu[0].first->link.v && !front(w)->cpu[2].first->link.v);
+	assert_true(VALUE(front(w)->cpu[3].first->link));
+	assert_true(!VALUE(front(w)->cpu[0].first->link) && !VALUE(front(w)->cpu[2].first->link));
 	assert_int_equal(fpt_wanted(&w->t), 0);
 	assert_true(m.size >= wanted - one - 2 * FPT_CACHE_LINE);
 	m = donate(w, wanted, false);
@@ -1643,11 +1644,11 @@ static void test_threads(void **state)
 	fpt_store(&g.finished, 1, release);
 	pthread_join(back[0], NULL);
 	pthread_join(back[1], NULL);
-	assert_int_equal(g.lost.v, 0);
+	assert_int_equal(VALUE(g.lost), 0);
 	pass();
 	pass();
 	for (i = 0; i < BLOCKS; i++)
-		if (!g.fresh[i] || g.block[i].v)
+		if (!g.fresh[i] || VALUE(g.block[i]))
 			fail_msg("block %lu is free and was not reported", i);
 	assert_int_equal(stats_of(g.w).count[FPT_STAT_FREED],
 			 stats_of(g.w).count[FPT_STAT_ALLOCATED] + T_PAGES);

@@ -11,6 +11,10 @@
  *	fetch_* MO	atomic_long_fetch_*	_relaxed, _acquire, _release; seq_cst: fully ordered
  *	or, and		atomic_long_or, _and	with smp_mb__before_atomic and, for seq_cst, __after_atomic
  *	xchg, cas	atomic_long_xchg, atomic_long_try_cmpxchg (fully ordered, so no weaker than acq_rel)
+ *	percpu_add	local_add		preemption off: one instruction, or what the architecture
+ *						has, that no interrupt on this CPU can divide
+ *	lock, unlock	spin_lock_irqsave, spin_unlock_irqrestore
+ *	rcu_*		rcu_read_lock, rcu_read_unlock, synchronize_rcu (which may sleep)
  *
  * Any context but NMI; interrupts on or off.
  */
@@ -20,8 +24,10 @@
 #include <linux/atomic.h>
 #include <linux/bitops.h>
 #include <linux/bug.h>
+#include <linux/build_bug.h>
 #include <linux/cache.h>
 #include <linux/irqflags.h>
+#include <linux/preempt.h>
 #include <linux/processor.h>
 #include <linux/rcupdate.h>
 #include <linux/smp.h>
@@ -29,6 +35,8 @@
 #include <linux/string.h>
 #include <linux/types.h>
 #include <linux/vmalloc.h>
+
+#include <asm/local.h>
 
 #define FPT_CACHE_LINE SMP_CACHE_BYTES
 #define FPT_ASSERT(x) WARN_ON_ONCE(!(x))
@@ -108,13 +116,20 @@ static inline void fpt_linux_and_seq_cst(fpt_atomic_t *a, unsigned long val)
 #define fpt_and(a, val, mo) fpt_and_##mo(a, val)
 
 /*
- * An interrupt may add to the same word between the load and the store of a plain addition. Atomic,
- * so that it does not matter which CPU this is.
+ * An interrupt may add to the same word between the load and the store of a plain addition. The
+ * word is a local_t in all but name: one long, which other CPUs only read.
  */
 static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
 {
-	atomic_long_add((long)val, a);
-	return true;
+	bool here;
+
+	BUILD_BUG_ON(sizeof(local_t) != sizeof(fpt_atomic_t));
+	preempt_disable_notrace();
+	here = cpu == raw_smp_processor_id();
+	if (here)
+		local_add((long)val, (local_t *)a);
+	preempt_enable_notrace();
+	return here;
 }
 
 static inline unsigned int fpt_cpu(unsigned int nr)
