@@ -61,7 +61,7 @@ static struct pool {
 	struct fpt_range range[POOL_MODULES];	/* as added */
 	/* From here on to arena_used: what explore.h need not look at. */
 	fpt_atomic_t first[POOL_MODULES];	/* pfn of the module's first block */
-	fpt_atomic_t online[POOL_MODULES];	/* it is a range */
+	fpt_atomic_t online[POOL_MODULES];	/* pages from there on; 0: it is no range */
 	fpt_atomic_t claims[POOL_BLOCKS];	/* live ones */
 	fpt_atomic_t page[POOL_PAGES];		/* enum pool_page */
 	unsigned long generation[POOL_PAGES];	/* its holder's */
@@ -100,11 +100,13 @@ static unsigned int pool_page(fpt_pfn_t pfn)
 {
 	unsigned int m;
 
-	for (m = 0; m < POOL_MODULES; m++)
-		if (fpt_load(&pool.online[m], acquire) &&
-		    pfn - fpt_load(&pool.first[m], relaxed) < POOL_MODULE_PAGES)
-			return m * POOL_MODULE_PAGES +
-			       (unsigned int)(pfn - fpt_load(&pool.first[m], relaxed));
+	for (m = 0; m < POOL_MODULES; m++) {
+		unsigned long online = fpt_load(&pool.online[m], acquire);
+		fpt_pfn_t at = pfn - fpt_load(&pool.first[m], relaxed);
+
+		if (at < online)
+			return m * POOL_MODULE_PAGES + (unsigned int)at;
+	}
 	return POOL_PAGES;
 }
 
@@ -330,7 +332,7 @@ static void pool_begin(const struct fpt_ops *ops, enum fpt_protocol protocol)
 }
 
 /* To another tracker, with memory if this is its first time. */
-static int pool_switch(const struct fpt_ops *ops)
+__attribute__((unused)) static int pool_switch(const struct fpt_ops *ops)
 {
 	struct fpt_config config = pool.config;
 	bool first = ops->init && !fpt_slot_ops(&pool.t, ops->slot);
@@ -355,7 +357,7 @@ static int pool_plug(unsigned int module, fpt_pfn_t pfn, unsigned int nr, struct
 	}
 	pool.range[module] = (struct fpt_range){ pfn, nr };
 	fpt_store(&pool.first[module], pfn - pfn % POOL_BLOCK, relaxed);
-	fpt_store(&pool.online[module], 1, release);
+	fpt_store(&pool.online[module], pfn % POOL_BLOCK + nr, release);
 	error = fpt_add_range(&pool.t, pfn, nr, m);
 	if (error)
 		fpt_store(&pool.online[module], 0, release);
@@ -364,8 +366,8 @@ static int pool_plug(unsigned int module, fpt_pfn_t pfn, unsigned int nr, struct
 	return error;
 }
 
-/* Remove a module, all of its pages held. */
-static int pool_unplug(unsigned int module)
+/* Remove a module, with whatever is free of it: no events of its pages any more. */
+__attribute__((unused)) static int pool_unplug(unsigned int module)
 {
 	unsigned int i = module * POOL_MODULE_PAGES;
 	int error = fpt_remove_range(&pool.t, pool.range[module].pfn, pool.range[module].nr);
@@ -373,8 +375,11 @@ static int pool_unplug(unsigned int module)
 	if (error)
 		return error;
 	fpt_store(&pool.online[module], 0, release);
-	for (; i < (module + 1) * POOL_MODULE_PAGES; i++)
+	for (; i < (module + 1) * POOL_MODULE_PAGES; i++) {
 		fpt_store(&pool.page[i], POOL_OFFLINE, release);
+		fpt_store(&pool.block[i / POOL_BLOCK], POOL_BLOCK * (POOL_TAKEN + POOL_OWNED),
+			  release);
+	}
 	return FPT_OK;
 }
 
@@ -391,8 +396,8 @@ __attribute__((unused)) static void pool_give_module(unsigned int module)
 #ifndef FPT_MODEL
 /*
  * Threads: workers take, sign, verify and give; two reporters run passes. pool_load() runs them
- * while the caller's function is called again and again, for FPT_TEST_SECONDS, and longer where
- * little has happened by then.
+ * while the caller's function is called again and again, for so many seconds (FPT_TEST_SECONDS),
+ * and longer where little has happened by then.
  */
 #define POOL_WORKERS 3u
 #define POOL_REPORTERS 2u
@@ -461,10 +466,10 @@ static double pool_now(void)
 }
 
 /* How often the caller's function was called. */
-static unsigned long pool_load(void (*meanwhile)(void *arg), void *arg)
+static unsigned long pool_load(double seconds, void (*meanwhile)(void *arg), void *arg)
 {
 	const char *env = getenv("FPT_TEST_SECONDS");
-	double end = pool_now() + (env ? atof(env) : 0.8);
+	double end = pool_now() + (env ? atof(env) : seconds);
 	pthread_t thread[POOL_WORKERS + POOL_REPORTERS];
 	unsigned long calls = 0;
 	unsigned int i;

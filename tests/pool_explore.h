@@ -23,6 +23,8 @@
 #include <cmocka.h>
 
 #define MAX_OPS 8
+#define ANY ~0UL
+#define PATTERN 0xa5
 
 enum what {
 	END,
@@ -34,7 +36,8 @@ enum what {
 	DO_COMPLETE,		/* that batch */
 	DO_SWITCH,
 	DO_PLUG,
-	DO_UNPLUG,		/* all of its pages are held */
+	DO_UNPLUG,
+	DO_LATE,		/* a free of pages by pfn, whoever has them */
 	DO_EXPECT,		/* the page has been reported */
 };
 
@@ -55,6 +58,7 @@ struct op {
 #define SWITCH(tracker) { DO_SWITCH, 0, 0, &fpt_##tracker##_ops, 0, 0 }
 #define PLUG(module, pfn, nr) { DO_PLUG, module, 0, NULL, pfn, nr }
 #define UNPLUG(module) { DO_UNPLUG, module, 0, NULL, 0, 0 }
+#define LATE(pfn, order) { DO_LATE, 0, order, NULL, pfn, 0 }
 #define EXPECT(page) { DO_EXPECT, page, 0, NULL, 0, 0 }
 
 struct scenario {
@@ -63,7 +67,9 @@ struct scenario {
 	enum fpt_protocol protocol;
 	int bound;
 	unsigned int cpu[EXPLORE_MAX_THREADS];
-	unsigned long outside;			/* pages of events that were in no range */
+	unsigned long outside;			/* pages of events that were in no range; ANY */
+	unsigned long used;			/* claims of pages that were owned, at most; ANY */
+	bool unplugged;				/* at the end module 0 is, and its memory as it was left */
 	struct op before[MAX_OPS];
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 };
@@ -136,7 +142,12 @@ static void run_op(const struct op *op, struct reporting *r)
 		break;
 	case DO_UNPLUG:
 		error = pool_unplug(op->page);
-		memset(module_memory[op->page].base, 0xa5, module_memory[op->page].size);
+		memset(module_memory[op->page].base, PATTERN, module_memory[op->page].size);
+		break;
+	case DO_LATE:
+		pool_section();
+		fpt_free(&pool.t, op->pfn, op->order);
+		pool_section();
 		break;
 	case DO_EXPECT:
 		if (pool_content(op->page)->page)
@@ -183,10 +194,15 @@ static void check(void *arg)
 	if (FPT_RCU_WAITS && pool.t.fronts.v & ~(1UL << ops->slot))
 		wrong("fronts %lx", pool.t.fronts.v);
 	fpt_get_stats(&pool.t, &stats);
-	if (stats.count[FPT_STAT_OUTSIDE] != s->outside)
+	if (s->outside != ANY && stats.count[FPT_STAT_OUTSIDE] != s->outside)
 		wrong("%lu pages outside", stats.count[FPT_STAT_OUTSIDE]);
 	if (stats.count[FPT_STAT_DROPPED])
 		wrong("%lu pages dropped", stats.count[FPT_STAT_DROPPED]);
+	if (stats.count[FPT_STAT_USED] / POOL_BLOCK > s->used)
+		wrong("%lu claims of what is owned", stats.count[FPT_STAT_USED] / POOL_BLOCK);
+	for (i = 0; s->unplugged && i < module_memory[0].size; i++)
+		if (((unsigned char *)module_memory[0].base)[i] != PATTERN)
+			wrong("byte %u of a removed range's memory was written", i);
 	if (stats.memory_used > stats.memory_donated)
 		wrong("more memory used than donated");
 }

@@ -10,7 +10,8 @@
  * Compiled with grace periods (FPT_RCU; on the model backend the explorer's) and without, where
  * fpt_switch() cannot wait and old fronts are drained for good.
  *
- * FPT_TEST_SEEDS and FPT_TEST_STEPS make random runs longer; FPT_TEST_SECONDS is how long threads run.
+ * FPT_TEST_SEEDS and FPT_TEST_STEPS make random runs longer; FPT_TEST_SECONDS is how long threads
+ * run.
  */
 #define POOL_MODULES 2u
 #ifdef FPT_MODEL
@@ -382,7 +383,8 @@ static void random_event(unsigned long long *random)
 			return;
 	if (pool.page[page].v == POOL_FREE) {
 		/* Not from a block that is with the host. */
-		assert_int_equal(!pool_take(page, order), pool.block[page / POOL_BLOCK].v == POOL_ISOLATED);
+		assert_int_equal(!pool_take(page, order),
+				 pool.block[page / POOL_BLOCK].v == POOL_ISOLATED);
 		return;
 	}
 	pool_give(page, order);
@@ -483,7 +485,7 @@ static void run_threads(const struct fpt_ops *const *set, enum fpt_protocol prot
 	begin(set[0], protocol, true);
 	for (i = 0; i < POOL_MODULES; i++)
 		pool_give_module(i);
-	switches = pool_load(switch_on, (void *)(uintptr_t)set);
+	switches = pool_load(0.8, switch_on, (void *)(uintptr_t)set);
 	rep = pool_reporter();
 	pool_pass(&rep, true);
 	pool_pass(&rep, true);
@@ -561,7 +563,7 @@ int main(int argc, char **argv)
 #else
 
 /* How hooks, passes and the switch may meet. T: the tracker at first; b: the bound. */
-#define ISOLATE(T, b) .ops = &fpt_##T##_ops, .bound = b
+#define ISOLATE(T, b) .ops = &fpt_##T##_ops, .bound = b, .used = ANY
 #define TICKET(T, b) .ops = &fpt_##T##_ops, .protocol = FPT_TICKET, .bound = b
 
 static const struct scenario scenarios[] = {

@@ -28,10 +28,11 @@ fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHU
 # Without grace periods, and with liburcu's: those are for real threads, but ThreadSanitizer knows
 # nothing of Debian's liburcu.
 pkg_check_modules(URCU_BP IMPORTED_TARGET liburcu-bp)
-foreach(test switch)
+foreach(test switch hotplug)
 	fpt_tracker_test(${test}/virtual test_${test}.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 	if(URCU_BP_FOUND AND NOT FPT_SANITIZE MATCHES thread)
-		fpt_tracker_test(${test}/rcu test_${test}.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8 FPT_RCU)
+		fpt_tracker_test(${test}/rcu test_${test}.c
+			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8 FPT_RCU)
 		target_link_libraries(test_${test}-rcu PRIVATE PkgConfig::URCU_BP)
 	endif()
 endforeach()
@@ -51,7 +52,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	endforeach()
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
 	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
-	foreach(test switch)
+	foreach(test switch hotplug)
 		fpt_tracker_test(${test}/model test_${test}.c FPT_MODEL FPT_XBITMAP_CHUNK_BYTES=8)
 		fpt_tracker_test(${test}/model/no-rcu test_${test}.c
 			FPT_MODEL FPT_MODEL_NO_RCU FPT_XBITMAP_CHUNK_BYTES=8)
