@@ -29,6 +29,17 @@ fpt_tracker_test(percpu test_percpu.c)
 add_test(NAME percpu/no-rseq COMMAND test_percpu)
 set_tests_properties(percpu/no-rseq PROPERTIES LABELS trackers TIMEOUT 600
 	ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+# Without grace periods, and with liburcu's: those are for real threads, but ThreadSanitizer knows
+# nothing of Debian's liburcu.
+pkg_check_modules(URCU_BP IMPORTED_TARGET liburcu-bp)
+foreach(test switch hotplug)
+	fpt_tracker_test(${test}/virtual test_${test}.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
+	if(URCU_BP_FOUND AND NOT FPT_SANITIZE MATCHES thread)
+		fpt_tracker_test(${test}/rcu test_${test}.c
+			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8 FPT_RCU)
+		target_link_libraries(test_${test}-rcu PRIVATE PkgConfig::URCU_BP)
+	endif()
+endforeach()
 
 # The others have one thread of the operating system: nothing for ThreadSanitizer.
 if(NOT FPT_SANITIZE MATCHES thread)
@@ -54,8 +65,14 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	endforeach()
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
 	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
+	foreach(test switch hotplug)
+		fpt_tracker_test(${test}/model test_${test}.c FPT_MODEL FPT_XBITMAP_CHUNK_BYTES=8)
+		fpt_tracker_test(${test}/model/no-rcu test_${test}.c
+			FPT_MODEL FPT_MODEL_NO_RCU FPT_XBITMAP_CHUNK_BYTES=8)
+		list(APPEND explored ${test}/model ${test}/model/no-rcu)
+	endforeach()
 	if(FPT_SANITIZE)
-		set_tests_properties(explore PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
+		set_tests_properties(explore ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
 endif()
 

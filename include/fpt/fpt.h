@@ -210,8 +210,8 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 }
 
 /*
- * Switch to another tracker while hooks run. config: ops, and what its front's size depends on;
- * the rest stays as fpt_init() was told. m is donated for the front (config.ops->size(config)); NULL
+ * Switch to another tracker while hooks run. config: ops, nr_cpus as fpt_init() was told, and what
+ * the front's size depends on; the rest is not looked at. m is donated for the front (config.ops->size(config)); NULL
  * when it needs none, or was in use before: its front is kept. Concurrently with hooks and
  * reporters, but not with another fpt_switch(), fpt_add_range(), fpt_remove_range() or fpt_refill().
  *
@@ -222,22 +222,24 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
  * A page freed under the old tracker and taken under the new one may stay hinted (until its next
  * free and alloc) when the old one does not retract: isolation finds out, is_free corrects it.
  *
- * Errors: FPT_EINVAL (no ops), FPT_ENOTSUP (as fpt_init(), and to or from delta, which toggles), FPT_ERANGE (more pages than it can
- * name), FPT_ENOMEM; then nothing has switched, but m is unspecified. Blocking with RCU.
+ * Errors: FPT_EINVAL (no ops, other nr_cpus, or what the front does not take), FPT_ENOTSUP (as
+ * fpt_init(), and to or from delta, which toggles), FPT_ERANGE (more pages than it can name),
+ * FPT_ENOMEM; then nothing has switched, but m is unspecified. Blocking with RCU.
  */
 static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
 	const struct fpt_ops *old = fpt_tracker(t), *ops = config->ops;
 	int error;
 
-	if (!ops)
+	/* The front's areas are indexed with the CPUs that t counts. */
+	if (!ops || config->nr_cpus != t->nr_cpus)
 		return FPT_EINVAL;
 	error = fpt_check(ops, t->protocol, t->lossy);
 	if (error)
 		return error;
 	if (ops->toggles != old->toggles)
 		return FPT_ENOTSUP;
-	if (ops->max_pages && t->back.next_index > ops->max_pages)
+	if (ops->max_pages && fpt_xbitmap_end_index(&t->back) > ops->max_pages)
 		return FPT_ERANGE;
 	error = fpt_use(t, config, m);
 	if (error || old->slot == ops->slot || !FPT_RCU_WAITS)

@@ -281,20 +281,32 @@ static inline unsigned long fpt_xbitmap_span(const struct fpt_xbitmap *x,
 }
 
 /*
- * One more than the largest dense number, were this range added now; ~0: there are no such
- * numbers.
+ * One more than the largest dense number in use, now or before; ~0: there are no larger ones. Slots
+ * are in the order of their numbers.
  */
+static inline unsigned long fpt_xbitmap_end_index(struct fpt_xbitmap *x)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
+	struct fpt_xbitmap_range *last;
+
+	if (!n)
+		return 0;
+	last = &x->range[n - 1];
+	return last->span > ~0UL - last->index ? ~0UL : last->index + last->span;
+}
+
+/* The same, were this range added now. */
 static inline unsigned long fpt_xbitmap_last_index(struct fpt_xbitmap *x, fpt_pfn_t pfn,
 						   fpt_pfn_t nr)
 {
-	unsigned long index, span, next = x->next_index;
+	unsigned long index, span;
 	struct fpt_xbitmap_range r;
 
 	if (!fpt_xbitmap_shape(x, pfn, nr, &r))
-		return next;
+		return fpt_xbitmap_end_index(x);
 	span = fpt_xbitmap_span(x, &r);
-	if (!fpt_xbitmap_slot(x, span, &index) || index != next)
-		return next;
+	if (!fpt_xbitmap_slot(x, span, &index) || index != x->next_index)
+		return fpt_xbitmap_end_index(x);	/* none, or one that has its numbers */
 	return span > ~0UL - index ? ~0UL : index + span;
 }
 
