@@ -129,6 +129,7 @@ struct fpt_xbitmap {
 	bool tickets;			/* ticket protocol */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
+	unsigned long generation;	/* of tickets of ranges that were removed: none was later */
 	struct fpt_xbitmap_range range[FPT_XBITMAP_MAX_RANGES];
 };
 
@@ -365,6 +366,9 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 		r->index = slot->index;
 		r->span = slot->span;
 	}
+	/* A range that comes back: what comes late of its blocks' old tickets must find others. */
+	for (i = 0; x->generation && i < r->nr_blocks; i++)
+		fpt_store(&r->ticket[i], x->generation, relaxed);
 	*m = rest;
 	fpt_xbitmap_fill_slot(slot, r);
 	if (slot == &x->range[n]) {
@@ -413,13 +417,19 @@ static inline struct fpt_xbitmap_range *fpt_xbitmap_range_at(struct fpt_xbitmap 
 static inline int fpt_xbitmap_remove_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
-	unsigned long w;
+	unsigned long w, b;
 
 	if (!r || r->pfn != pfn || r->nr != nr)
 		return FPT_ERANGE;
 	for (w = 0; w < fpt_xbitmap_words(r->nr_blocks); w++)
 		if (fpt_load(&r->claimed[w], acquire))
 			return FPT_EBUSY;
+	for (b = 0; r->ticket && b < r->nr_blocks; b++) {
+		unsigned long ticket = fpt_ticket_of(fpt_load(&r->ticket[b], relaxed));
+
+		if (ticket > x->generation)
+			x->generation = ticket;
+	}
 	fpt_store(&r->count, 0, release);	/* X6 */
 	return FPT_OK;
 }
