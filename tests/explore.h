@@ -251,7 +251,9 @@ static bool explore_pick(unsigned int *picked)
 	if (explorer.replay)
 		explore_show(id, &explorer.thread[id].next);
 	explorer.thread[id].steps++;
-	if (explorer.thread[id].next.kind != FPT_MODEL_LOAD)
+	/* Two that wait do not wake each other. */
+	if (explorer.thread[id].next.kind == FPT_MODEL_STORE ||
+	    explorer.thread[id].next.kind == FPT_MODEL_RMW)
 		for (i = 0; i < e->nr_threads; i++)
 			explorer.thread[i].waiting = false;
 	*picked = id;
