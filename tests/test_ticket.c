@@ -7,8 +7,8 @@
  * comes late, twice or out of order, and the interface of 2018.
  *
  * Where the backend is the model, another's step can be put in front of any access of an operation:
- * races that are named here, one by one. All of them, and the rest, are test_explore's; random steps
- * are test_trackers', threads test_threads'.
+ * races that are named here, one by one. All schedules are test_explore's; random steps are
+ * test_trackers', threads test_threads'.
  */
 #include <fpt/fpt.h>
 
@@ -568,7 +568,8 @@ static void test_several_blocks(void **state)
 			for (p = 8, nr = 0; p < 28; p += p == 12 ? 12 : 4)
 				nr += first < p + 4 && end_pfn > p ? 4 : 0;
 			assert_int_equal(stat(FPT_STAT_CANCELLED), nr);
-			nr = (first < 12 && end_pfn > 8) + (first < 16 && end_pfn > 12);
+			nr = first < 12 && end_pfn > 8;
+			nr += first < 16 && end_pfn > 12;
 			assert_int_equal(fpt_pass_submit(&w.rep, &claimed), 2 - nr);
 			end();
 		}
