@@ -34,7 +34,8 @@
  *	X3  A word of hinted[l] that is not 0 has its bit in hinted[l + 1], once all sets have returned.
  *	X4  At most one live claim per block.
  *	X5  Reported implies: no set or clear in the block since fpt_xbitmap_submit(), once all have returned.
- *	    A reported block is not claimed.
+ *	    A reported block is not claimed. Tickets: a page that is taken while submit runs may keep the
+ *	    mark until it is freed.
  *	X6  A search for a page's range finds the range that holds it or, while that one is being added or
  *	    removed, perhaps none; never another.
  *
@@ -847,17 +848,19 @@ static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const stru
 	unsigned long b, ticket = 1;
 	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
 
-	/* Before the submission: an allocation that finds the ticket taken drops the mark. */
-	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
 	if (r->ticket) {
 		ticket = fpt_ticket_submit(&r->ticket[b]);
 		if (!ticket) {
 			/* Whoever cancelled will free the page, and then hint the block. */
-			(void)fpt_xbitmap_touch(x, r, b);
 			fpt_xbitmap_unclaim(r, b);
 			return 0;
 		}
 	}
+	/*
+	 * Tickets: a page that is taken after the submission is written after the completion, and
+	 * its free drops the mark.
+	 */
+	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
 	/* A hint by a touch between claim and isolation: this report is the answer to it. */
 	if (!r->ticket && fpt_xbitmap_test_block(r->hinted[0], b))
 		(void)fpt_xbitmap_lower(r, b);
