@@ -7,8 +7,9 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
-#				its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		explore, lockstep, model, ticket, ticket-model, bitmap, bitmap-small or
+#				bitmap-model (below); which of its tests (bitmap and bitmap-small always
+#				run all of theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -23,8 +24,10 @@ trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
 declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
+	[ticket]=test_ticket.c [ticket-model]=test_ticket.c
 	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
 declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
+	[ticket]=-DFPT_VIRTUAL_CPUS [ticket-model]=-DFPT_MODEL
 	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
 # As in trackers.cmake.
 declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
@@ -103,13 +106,20 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model bitmap bitmap-small bitmap-model; do
+# Without any mutant: the tests and patterns that these are for.
+mapfile -t used < <(for name in "${names[@]}"; do
+	sed -n "/^== $name\\(:.*\\)\\?$/{n;p}" "$here/mutants.txt"
+done | sort -u)
+for test in $(printf '%s\n' "${used[@]%%: *}" | sort -u); do
 	(
-		build $test "$here/../../include" "$work/$test" &&
-			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
-		echo "$test fails without any mutant"
-		cat "$work/$test.log"
-		exit 1
+		build "$test" "$here/../../include" "$work/$test" || exit 1
+		for pattern in "${used[@]}"; do
+			[ "${pattern%%: *}" = "$test" ] || continue
+			"$work/$test" "${pattern#*: }" >"$work/$test.log" 2>&1 && continue
+			echo "$test fails without any mutant"
+			cat "$work/$test.log"
+			exit 1
+		done
 	) &
 	pids+=($!)
 done
