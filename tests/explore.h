@@ -251,6 +251,7 @@ static bool explore_pick(unsigned int *picked)
 	if (explorer.replay)
 		explore_show(id, &explorer.thread[id].next);
 	explorer.thread[id].steps++;
+	/* Two that wait do not wake each other. */
 	if (explorer.thread[id].next.kind == FPT_MODEL_STORE ||
 	    explorer.thread[id].next.kind == FPT_MODEL_RMW)
 		for (i = 0; i < e->nr_threads; i++)

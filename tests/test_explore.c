@@ -6,6 +6,9 @@
  * threads then do. After every schedule the promises are checked: claims are exclusive, no owner's
  * data is gone, what is free has been reported or is hinted and gets reported, bits are exact.
  *
+ * In the ticket protocol nobody is kept from a page but by what the hooks say: owners write when
+ * they may, and read back what they wrote; the host discards between submit and complete.
+ *
  * FPT_TEST_BOUND is added to the preemption bound of the scenarios that are too large to be
  * exhausted.
  */
@@ -43,6 +46,15 @@ enum what {
 	DO_SUBMIT,		/* a pass up to the host: the first batch stays there */
 	DO_COMPLETE,		/* that batch */
 	DO_DRAIN,
+	/* The ticket protocol: */
+	DO_USE_WAIT,		/* DO_USE, waiting for the host: others give the pages back */
+	DO_CLAIM,		/* a pass up to its first claims */
+	DO_HAND_OVER,		/* these go to the host */
+	DO_DROP,		/* or not */
+	DO_GIVE_UP,		/* what is at the host, which cannot discard it any more */
+	DO_LATE,		/* it says that it has, all the same */
+	DO_GET,			/* hints: the interface of 2018 */
+	DO_PUT,
 };
 
 struct op {
@@ -59,6 +71,14 @@ struct op {
 #define SUBMIT { DO_SUBMIT, 0, 0 }
 #define COMPLETE { DO_COMPLETE, 0, 0 }
 #define DRAIN { DO_DRAIN, 0, 0 }
+#define USE_WAIT(page, order) { DO_USE_WAIT, page, order }
+#define CLAIM { DO_CLAIM, 0, 0 }
+#define HAND_OVER { DO_HAND_OVER, 0, 0 }
+#define DROP { DO_DROP, 0, 0 }
+#define GIVE_UP { DO_GIVE_UP, 0, 0 }
+#define LATE { DO_LATE, 0, 0 }
+#define GET { DO_GET, 0, 0 }
+#define PUT { DO_PUT, 0, 0 }
 
 enum pool { EXACT, PARTIAL };
 
@@ -73,6 +93,8 @@ struct scenario {
 	unsigned int cpu[EXPLORE_MAX_THREADS];
 	int bound;
 	bool may_drop;
+	enum fpt_protocol protocol;
+	bool report_again;
 	struct op before[MAX_OPS];		/* all pages are held at first */
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 	struct op after[MAX_OPS];
@@ -87,6 +109,10 @@ struct caller {
 	struct fpt_reporter reporter;
 	struct fpt_batch batch;
 	bool busy, refuse;			/* how isolation and the host answer */
+	bool handed_over;			/* the batch */
+	struct fpt_range old;			/* given up */
+	unsigned long old_ticket;
+	struct fpt_range got;			/* by fpt_get_hints() */
 };
 
 /* What each run starts from a copy of. */
@@ -104,13 +130,23 @@ static struct guest {
 	/* These change with block[] only. */
 	bool fresh[MAX_PAGES];			/* block: reported, not touched since */
 	bool owned[MAX_PAGES];			/* page */
+	bool unwritten[MAX_PAGES];		/* of an event: the host still had it */
 } g, g_image;
 
 static const struct scenario *s;
 static size_t memory_used;
 static unsigned int nr_blocks;
+static unsigned int event_page[EXPLORE_MAX_THREADS * MAX_OPS + MAX_OPS], nr_event_pages;
+static bool submits;				/* somebody does, in this scenario */
+static unsigned long late;			/* pages that are acknowledged late */
 static struct explore *running;
 static unsigned long total_runs, total_cut, total_steps;
+
+static bool is_event(const struct op *op)
+{
+	return op->what == DO_FREE || op->what == DO_ALLOC || op->what == DO_USE ||
+	       op->what == DO_USE_WAIT;
+}
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
@@ -128,12 +164,40 @@ static unsigned int pages_in_block(unsigned int first, unsigned int end)
 	for (unsigned int p = (page), end = p + (1u << (order_)), n = pages_in_block(p, end), \
 	     b = p >> s->order; p < end; p += n, n = pages_in_block(p, end), b = p >> s->order)
 
-static bool op_alloc(unsigned int page, unsigned int order)
+static bool tickets(void)
+{
+	return s->protocol == FPT_TICKET;
+}
+
+/* With tickets nobody looks at it while threads run: no scheduling point. */
+static unsigned long add_to_block(unsigned int b, unsigned long n)
+{
+	unsigned long old = g.block[b].v;
+
+	if (!tickets())
+		return fpt_fetch_add(&g.block[b], n, relaxed);
+	g.block[b].v += n;
+	return old;
+}
+
+/* The host has a block of these pages, or had when the hook looked. May they be written now? */
+static bool in_flight(unsigned int page, unsigned int order, bool wait)
+{
+	if (!submits)
+		wrong("page %u is in flight, and nothing was submitted", page);
+	fpt_expedite(&w.t, page, order);
+	if (wait)
+		fpt_wait(&w.t, page, order);
+	return fpt_in_flight(&w.t, page, order);
+}
+
+static bool op_alloc(unsigned int page, unsigned int order, bool wait)
 {
 	bool isolated = false;
+	int result;
 
 	FOR_BLOCKS(page, order)
-		isolated |= (fpt_fetch_add(&g.block[b], n * TAKEN, relaxed) & ISOLATED) != 0;
+		isolated |= (add_to_block(b, n * TAKEN) & ISOLATED) != 0;
 	if (isolated) {
 		FOR_BLOCKS(page, order)
 			fpt_fetch_add(&g.block[b], -(n * TAKEN), relaxed);
@@ -141,26 +205,28 @@ static bool op_alloc(unsigned int page, unsigned int order)
 	}
 	FOR_BLOCKS(page, order)
 		g.fresh[b] = false;
-	fpt_alloc(&w.t, page, order);
+	result = fpt_alloc(&w.t, page, order);
 	FOR_BLOCKS(page, order) {
-		fpt_fetch_add(&g.block[b], n * OWNED, relaxed);
+		add_to_block(b, n * OWNED);
 		memset(&g.owned[p], true, n);
 	}
-	fpt_store(&g.content[page], page + 1, relaxed);
+	g.unwritten[page] = result == FPT_IN_FLIGHT && in_flight(page, order, wait);
+	if (!g.unwritten[page])
+		fpt_store(&g.content[page], page + 1, relaxed);
 	return true;
 }
 
 static void op_free(unsigned int page, unsigned int order)
 {
-	if (fpt_load(&g.content[page], relaxed) != page + 1)
+	if (!g.unwritten[page] && fpt_load(&g.content[page], relaxed) != page + 1)
 		wrong("page %u lost its data", page);
 	FOR_BLOCKS(page, order) {
-		fpt_fetch_add(&g.block[b], -(n * OWNED), relaxed);
+		add_to_block(b, -(n * OWNED));
 		memset(&g.owned[p], false, n);
 	}
 	fpt_free(&w.t, page, order);
 	FOR_BLOCKS(page, order)
-		fpt_fetch_add(&g.block[b], -(n * TAKEN), relaxed);
+		add_to_block(b, -(n * TAKEN));
 }
 
 static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
@@ -207,23 +273,97 @@ static bool is_free(void *ctx, fpt_pfn_t pfn)
 static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
 
 /* The events' first pages stand for all: fewer steps. */
-static void discard(const struct fpt_range *r, const struct op *op)
+static void discard(const struct fpt_range *r)
 {
-	for (; op->what != END; op++)
-		if (op->page - r->pfn < r->nr)
-			fpt_store(&g.content[op->page], 0, relaxed);
+	unsigned int i;
+
+	for (i = 0; i < nr_event_pages; i++)
+		if (event_page[i] - r->pfn < r->nr)
+			fpt_store(&g.content[event_page[i]], 0, relaxed);
+}
+
+/* I3, T1, where isolation does not see to it: a block is in one claim. */
+static void hold(struct fpt_range r, bool held)
+{
+	unsigned int b = (unsigned int)(r.pfn >> s->order);
+
+	for (; r.nr; r.nr -= 1ul << s->order, b++)
+		if (fpt_fetch_add(&g.claims[b], held ? 1 : -1UL, relaxed) != !held)
+			wrong("block %u is in two claims", b);
+}
+
+static void hold_batch(struct caller *c, bool held)
+{
+	unsigned int i;
+
+	for (i = 0; tickets() && i < c->batch.nr; i++)
+		hold(c->batch.range[i], held);
+}
+
+static unsigned int op_next(struct caller *c)
+{
+	unsigned int n = fpt_pass_next(&c->reporter, &c->batch);
+
+	c->handed_over = true;
+	hold_batch(c, true);
+	return n;
+}
+
+static void op_hand_over(struct caller *c)
+{
+	hold_batch(c, false);		/* whoever cancels a claim ends it there */
+	fpt_pass_submit(&c->reporter, &c->batch);
+	c->handed_over = true;
+	hold_batch(c, true);
+}
+
+/* What the batch's first owner waits for comes first. */
+static void op_complete_expedited(struct caller *c)
+{
+	unsigned int i;
+
+	for (i = 0; c->batch.nr > 1 && i < c->batch.nr; i++)
+		if (fpt_batch_expedited(&w.t, &c->batch, i)) {
+			fpt_pass_complete_one(&c->reporter, &c->batch, i, !c->refuse);
+			break;
+		}
 }
 
 static void op_complete(struct caller *c)
 {
-	unsigned int i, id;
+	unsigned int i;
 
-	for (i = 0; i < c->batch.nr && !c->refuse; i++) {
-		discard(&c->batch.range[i], s->before);
-		for (id = 0; id < EXPLORE_MAX_THREADS; id++)
-			discard(&c->batch.range[i], s->thread[id]);
+	for (i = 0; i < c->batch.nr && !c->refuse && c->handed_over; i++)
+		discard(&c->batch.range[i]);
+	hold_batch(c, false);
+	if (!c->handed_over) {
+		fpt_pass_drop(&c->reporter, &c->batch);
+		return;
 	}
+	if (tickets())
+		op_complete_expedited(c);
 	fpt_pass_complete(&c->reporter, &c->batch, !c->refuse);
+}
+
+static void op_late(struct caller *c)
+{
+	if (fpt_complete(&w.t, &c->old, c->old_ticket, true))
+		wrong("a late acknowledgement has ended something");
+}
+
+static void op_get(struct caller *c)
+{
+	c->got.pfn = 0;
+	c->got.nr = fpt_get_hints(&w.t, &c->got.pfn, s->nr_pages);
+	hold(c->got, true);
+}
+
+static void op_put(struct caller *c)
+{
+	discard(&c->got);
+	hold(c->got, false);
+	fpt_put_hints(&w.t, c->got.pfn, c->got.nr);
+	c->got.nr = 0;
 }
 
 static void op_pass(struct caller *c)
@@ -231,7 +371,7 @@ static void op_pass(struct caller *c)
 	unsigned int calls = 0;
 
 	fpt_pass_begin(&c->reporter);
-	while (fpt_pass_next(&c->reporter, &c->batch)) {
+	while (op_next(c)) {
 		op_complete(c);
 		if (++calls > nr_blocks) {
 			explore_fail(EXPLORE_STUCK, "a pass does not end");
@@ -244,23 +384,42 @@ static void run_ops(const struct op *op, struct caller *c)
 {
 	for (; op->what != END; op++) {
 		c->busy = op->what == DO_PASS_BUSY;
-		c->refuse = op->what == DO_PASS_REFUSED;
+		c->refuse = op->what == DO_PASS_REFUSED || op->what == DO_GIVE_UP;
 		if (op->what == DO_FREE)
 			op_free(op->page, op->order);
 		if (op->what == DO_ALLOC)
-			op_alloc(op->page, op->order);
-		if (op->what == DO_USE && op_alloc(op->page, op->order))
+			op_alloc(op->page, op->order, false);
+		if ((op->what == DO_USE || op->what == DO_USE_WAIT) &&
+		    op_alloc(op->page, op->order, op->what == DO_USE_WAIT))
 			op_free(op->page, op->order);
 		if (op->what == DO_PASS || op->what == DO_PASS_BUSY || op->what == DO_PASS_REFUSED)
 			op_pass(c);
 		if (op->what == DO_SUBMIT) {
 			fpt_pass_begin(&c->reporter);
-			fpt_pass_next(&c->reporter, &c->batch);
+			op_next(c);
 		}
-		if (op->what == DO_COMPLETE)
+		if (op->what == DO_GIVE_UP) {
+			c->old = c->batch.range[0];
+			c->old_ticket = c->batch.ticket[0];
+		}
+		if (op->what == DO_COMPLETE || op->what == DO_GIVE_UP || op->what == DO_DROP)
 			op_complete(c);
 		if (op->what == DO_DRAIN)
 			fpt_drain(&w.t);
+		if (op->what == DO_CLAIM) {
+			fpt_pass_begin(&c->reporter);
+			fpt_pass_claim(&c->reporter, &c->batch);
+			c->handed_over = false;
+			hold_batch(c, true);
+		}
+		if (op->what == DO_HAND_OVER)
+			op_hand_over(c);
+		if (op->what == DO_LATE)
+			op_late(c);
+		if (op->what == DO_GET)
+			op_get(c);
+		if (op->what == DO_PUT)
+			op_put(c);
 		c->busy = c->refuse = false;
 	}
 }
@@ -303,6 +462,39 @@ static unsigned long next_page(unsigned long page, unsigned long step)
 	return page;
 }
 
+/* I2: are the block's pages with the host, if nobody has them? */
+static bool discarded(unsigned int b)
+{
+	unsigned int i;
+
+	for (i = 0; i < nr_event_pages; i++)
+		if (event_page[i] >> s->order == b && g.content[event_page[i]].v)
+			return false;
+	return true;
+}
+
+/* The block that a frozen reporter was at is in its hands. */
+static bool frozen_reporter(void)
+{
+	return running->froze && !is_event(&s->thread[0][0]);
+}
+
+static void check_ticket(unsigned int b)
+{
+	struct fpt_xbitmap_range *r = &w.t.back.range[0];
+	bool hinted = fpt_xbitmap_test_block(r->hinted[0], b);
+	bool reported = fpt_xbitmap_test_block(r->reported, b);
+
+	if (fpt_xbitmap_test_block(r->claimed, b) || frozen_reporter())
+		return;
+	if (r->ticket[b].v & (FPT_TICKET_STATE | FPT_TICKET_EXPEDITE))
+		wrong("block %u is in no claim, but its ticket is %lx", b, r->ticket[b].v);
+	if (!g.block[b].v && !hinted && !reported)
+		wrong("block %u is free, not reported and not hinted", b);
+	if (!g.block[b].v && reported && !discarded(b))
+		wrong("block %u is marked as reported, and is not", b);
+}
+
 /* X1, X2, X3, X5, A1, as the threads left it. A frozen thread leaves blocks of its own out. */
 static void check_invariants(const struct fpt_stats *stats)
 {
@@ -332,6 +524,10 @@ static void check_invariants(const struct fpt_stats *stats)
 		bool hinted = fpt_xbitmap_test_block(r->hinted[0], p >> s->order);
 
 		b = (unsigned int)(p >> s->order);
+		if (tickets()) {
+			check_ticket(b);
+			continue;
+		}
 		if (!g.block[b].v && !g.fresh[b] && !g.claims[b].v && !hinted)
 			wrong("block %u is free, not reported and not hinted", b);
 		if (!(g.block[b].v & ~ISOLATED) &&
@@ -353,11 +549,14 @@ static void check_invariants(const struct fpt_stats *stats)
 static void check_reports(unsigned long dropped)
 {
 	struct fpt_stats stats;
-	unsigned long page, p;
+	unsigned long page, p, ended;
 	unsigned int b, id;
 
-	for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+	/* Thread 0, frozen, may be in the middle of it. */
+	for (id = frozen_reporter(); id < EXPLORE_MAX_THREADS; id++) {
 		op_complete(&w.caller[id]);
+		op_put(&w.caller[id]);
+	}
 	op_pass(&w.caller[EXPLORE_MAX_THREADS]);
 	op_pass(&w.caller[EXPLORE_MAX_THREADS]);
 	for (p = 0; p < s->nr_pages; p = next_page(p, 1ul << s->order)) {
@@ -366,16 +565,22 @@ static void check_reports(unsigned long dropped)
 		b = (unsigned int)(p >> s->order);
 		for (page = p; dropped && page >> s->order == b; page++)
 			lost |= !fpt_xbitmap_test(&w.t.back, page);
-		if (!g.block[b].v && !g.fresh[b] && !lost)
+		if (frozen_reporter())
+			continue;
+		if (!g.block[b].v && !(tickets() ? discarded(b) : g.fresh[b]) && !lost)
 			wrong("block %u is free and was not found", b);
 		if (fpt_xbitmap_test_block(w.t.back.range[0].claimed, b))
 			wrong("block %u is still claimed", b);
 	}
 	fpt_get_stats(&w.t, &stats);
-	if (stats.count[FPT_STAT_CLAIMED] !=
-	    stats.count[FPT_STAT_BUSY] + stats.count[FPT_STAT_USED] +
-		    stats.count[FPT_STAT_REPORTED] + stats.count[FPT_STAT_FAILED])
+	ended = stats.count[FPT_STAT_BUSY] + stats.count[FPT_STAT_USED] +
+		stats.count[FPT_STAT_REPORTED] + stats.count[FPT_STAT_FAILED];
+	/* Tickets: what was dropped or cancelled is not counted here. */
+	if (stats.count[FPT_STAT_CLAIMED] < ended ||
+	    (!tickets() && stats.count[FPT_STAT_CLAIMED] > ended))
 		wrong("claims are not accounted for");
+	if (stats.count[FPT_STAT_LATE] != late && !running->froze)
+		wrong("%lu pages were late", stats.count[FPT_STAT_LATE]);
 	if (stats.memory_used > stats.memory_donated)
 		wrong("more memory used than donated");
 }
@@ -391,12 +596,28 @@ static void check(void *arg)
 	check_reports(stats.count[FPT_STAT_DROPPED]);
 }
 
+static void note_ops(const struct op *op)
+{
+	unsigned int i;
+
+	for (; op->what != END; op++) {
+		submits |= op->what == DO_PASS || op->what == DO_PASS_REFUSED ||
+			   op->what == DO_SUBMIT || op->what == DO_HAND_OVER || op->what == DO_GET;
+		late += op->what == DO_LATE ? 1ul << s->order : 0;
+		for (i = 0; i < nr_event_pages && event_page[i] != op->page; i++)
+			;
+		if (is_event(op) && i == nr_event_pages)
+			event_page[nr_event_pages++] = op->page;
+	}
+}
+
 static void restore_ops(const struct op *op)
 {
 	for (; op->what != END; op++) {
-		if (op->what != DO_FREE && op->what != DO_ALLOC && op->what != DO_USE)
+		if (!is_event(op))
 			continue;
 		g.content[op->page] = g_image.content[op->page];
+		g.unwritten[op->page] = g_image.unwritten[op->page];
 		FOR_BLOCKS(op->page, op->order) {
 			g.block[b] = g_image.block[b];
 			g.claims[b] = g_image.claims[b];
@@ -421,7 +642,9 @@ static void setup(void *arg)
 static unsigned int build(const struct scenario *scenario)
 {
 	struct fpt_config config = { .ops = scenario->ops, .nr_cpus = 2, .order = scenario->order,
-				     .array_entries = scenario->entries };
+				     .array_entries = scenario->entries,
+				     .protocol = scenario->protocol,
+				     .report_again = scenario->report_again };
 	struct fpt_mem mem = { w.memory, MEMORY, false };
 	unsigned int i, nr_threads = 0;
 	size_t size;
@@ -450,6 +673,13 @@ static unsigned int build(const struct scenario *scenario)
 		g.owned[i] = true;
 		g.content[i].v = i + 1;
 	}
+	nr_event_pages = 0;
+	late = 0;
+	submits = false;
+	note_ops(s->before);
+	note_ops(s->after);
+	for (i = 0; i < EXPLORE_MAX_THREADS; i++)
+		note_ops(s->thread[i]);
 	run_ops(s->before, &w.caller[0]);
 	w_image = w;
 	g_image = g;
@@ -477,6 +707,10 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	e->quiet_memory[0].end = (const char *)(w.t.percpu + w.t.nr_cpus);
 	e->quiet_memory[1].first = (const char *)&w.t.back.nr_ranges;
 	e->quiet_memory[1].end = e->quiet_memory[1].first + sizeof(w.t.back.nr_ranges);
+	if (tickets()) {		/* looked up once more, and no range comes or goes */
+		e->quiet_memory[2].first = (const char *)&w.t.back.range[0].first_pfn;
+		e->quiet_memory[2].end = (const char *)&w.t.back.range[0].pfn;
+	}
 	running = e;
 	explore(e);
 	total_runs += e->runs;
@@ -487,6 +721,7 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 #define X(order_, nr) .ops = &fpt_xbitmap_ops, .order = order_, .nr_pages = nr
 #define A(order_, nr, each) .ops = &fpt_array_ops, .order = order_, .nr_pages = nr, .entries = each
 #define L(order_, nr) .ops = &fpt_lockmap_ops, .order = order_, .nr_pages = nr
+#define T(order_, nr) X(order_, nr), .protocol = FPT_TICKET
 #define EXHAUST .bound = -1
 
 static const struct scenario scenarios[] = {
@@ -652,6 +887,99 @@ static const struct scenario scenarios[] = {
 	{ .name = "lockmap: use", L(1, 2), .bound = 3,
 	  .before = { FREE(0, 1) },
 	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS } } },
+
+	/* Store, then look: an allocation against claim and submit, in one block and across two. */
+	{ .name = "ticket: one page", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { PASS } } },
+	{ .name = "ticket: one page, twice", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0), USE(0, 0) }, { CLAIM, HAND_OVER, COMPLETE } } },
+	{ .name = "ticket: one page, two passes", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { PASS, PASS } } },
+	{ .name = "ticket: two reporters", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: two owners", T(1, 2), EXHAUST,
+	  .before = { FREE(0, 1), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { ALLOC(0, 0) }, { ALLOC(1, 0) } },
+	  .after = { FREE(0, 0), FREE(1, 0) } },
+	{ .name = "ticket: two owners, use", T(1, 2), .bound = 3,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: two owners, claimed", T(1, 2), .bound = 3,
+	  .before = { FREE(0, 1), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { USE(0, 0) }, { USE(1, 0) } } },
+	{ .name = "ticket: two owners, submitted", T(1, 2), EXHAUST,
+	  .before = { FREE(0, 1), SUBMIT },
+	  .thread = { { COMPLETE }, { USE(0, 0) }, { ALLOC(1, 0) } },
+	  .after = { FREE(1, 0) } },
+	{ .name = "ticket: two owners, reporters", T(1, 2), .bound = 2,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { PASS }, { PASS } } },
+	{ .name = "ticket: last page", T(1, 2), EXHAUST,
+	  .before = { FREE(0, 1), ALLOC(1, 0) },
+	  .thread = { { FREE(1, 0) }, { ALLOC(0, 0) }, { SUBMIT, COMPLETE } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "ticket: across blocks", T(1, 4), EXHAUST,
+	  .before = { FREE(0, 2) },
+	  .thread = { { USE(1, 1) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: across blocks, claimed", T(1, 4), .bound = 3,
+	  .before = { FREE(0, 2), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { USE(1, 1) }, { USE(0, 0) } } },
+	{ .name = "ticket: across words", T(7, 128), EXHAUST,
+	  .before = { FREE(0, 7) },
+	  .thread = { { USE(32, 6) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: two words", T(7, 128), .bound = 2,
+	  .before = { FREE(0, 7) },
+	  .thread = { { USE(0, 6) }, { USE(64, 6) }, { PASS } } },
+	/* A claim that nobody submits keeps nobody waiting. */
+	{ .name = "ticket: dropped", T(1, 2), EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { ALLOC(1, 0) }, { CLAIM, DROP } },
+	  .after = { FREE(1, 0) } },
+	{ .name = "ticket: dropped, pass", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0), CLAIM },
+	  .thread = { { DROP }, { USE(0, 0) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: dropped, given up", T(1, 2), .bound = 2,
+	  .before = { FREE(0, 1) },
+	  .thread = { { CLAIM, DROP }, { USE(0, 0) }, { PASS_REFUSED, PASS } } },
+	{ .name = "ticket: refused", T(1, 2), EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { PASS_REFUSED }, { USE(0, 0) } } },
+	/* What comes late must not end the next submission: its owner would not wait. */
+	{ .name = "ticket: late", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0), SUBMIT, GIVE_UP },
+	  .thread = { { LATE }, { USE(0, 0) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: given up, late", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0), SUBMIT },
+	  .thread = { { GIVE_UP, LATE }, { USE(0, 0) }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: expedite", T(0, 2), .bound = 3,
+	  .before = { FREE(0, 0), FREE(1, 0), SUBMIT },
+	  .thread = { { COMPLETE }, { USE(1, 0) }, { USE(0, 0) } } },
+	/* Only preemptions can be bounded where an owner waits. */
+	{ .name = "ticket: wait", T(1, 2), .bound = 3,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE_WAIT(0, 0) }, { USE_WAIT(1, 0) }, { PASS } } },
+	{ .name = "ticket: wait, two blocks", T(0, 2), .bound = 2,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE_WAIT(0, 1) }, { PASS }, { PASS } } },
+	{ .name = "ticket: get, put", T(0, 2), EXHAUST,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 1) }, { GET, PUT } } },
+	{ .name = "ticket: get, put, two owners", T(0, 2), .bound = 3,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0) }, { GET, PUT } } },
+	{ .name = "ticket: get, pass", T(0, 1), EXHAUST,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { GET, PUT }, { SUBMIT, COMPLETE } } },
+	{ .name = "ticket: report again", T(0, 2), .bound = 2, .report_again = true,
+	  .before = { FREE(0, 1), GET },
+	  .thread = { { PUT, GET }, { USE(0, 0) }, { USE(1, 0) } } },
+	{ .name = "ticket: lockmap", L(1, 2), .protocol = FPT_TICKET, .bound = 3,
+	  .before = { FREE(0, 1) },
+	  .thread = { { USE_WAIT(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },
 };
 
 static void test_scenario(void **state)
@@ -688,6 +1016,13 @@ static const struct scenario freezes[] = {
 	{ .name = "freeze array, two CPUs", A(1, 8, 2), .bound = 2,
 	  .cpu = { 0, 1 },
 	  .thread = { { FREE(0, 0) }, { FREE(2, 1) }, { FREE(4, 1), PASS } } },
+	{ .name = "freeze ticket alloc", T(1, 4), .bound = 1,
+	  .before = { FREE(0, 2) },
+	  .thread = { { USE(0, 0) }, { USE(1, 0), USE(2, 0) }, { PASS } } },
+	/* Owners do not wait here: no step of a reporter keeps a hook from returning. */
+	{ .name = "freeze ticket reporter", T(1, 4), .bound = 1,
+	  .before = { FREE(0, 2) },
+	  .thread = { { CLAIM, HAND_OVER, COMPLETE }, { USE(0, 0), USE(2, 0) }, { PASS } } },
 };
 
 static void test_freeze(void **state)

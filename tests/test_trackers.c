@@ -31,6 +31,7 @@
 #define MAX_ENTRIES 1000u
 #define NR_REPORTERS 2u
 #define MAX_BATCHES 4u
+#define MAX_CHUNKS 8u		/* of hints that are out */
 #define MARGIN 3u		/* pages outside of each range that events touch, too */
 #define GUARD 64u		/* bytes around donated memory */
 #define FILL 0xa5
@@ -58,6 +59,7 @@ static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_array_o
 enum state { HELD, FREE, ISOLATED };
 enum pool { EXACT, PARTIAL, NONE };
 enum chunk { UNUSED, BITS, COARSE };
+enum ticket { IDLE, CLAIMED, CANCELLED, SUBMITTED };
 
 struct cell {
 	fpt_pfn_t pfn;
@@ -75,6 +77,8 @@ struct block {
 	bool inside;			/* all of its pages are in the range */
 	bool owed;			/* must be offered to isolation, and only then may */
 	bool claimed;
+	enum ticket ticket;
+	bool asked;			/* for, first, since it was submitted */
 	bool reported;			/* and not touched since */
 	bool needed;			/* freed since it was last reported */
 	bool offered[NR_REPORTERS];	/* in this pass, and not touched since */
@@ -109,6 +113,9 @@ struct reporter {
 	struct fpt_reporter r;
 	struct fpt_batch batch[MAX_BATCHES];
 	struct fpt_batch expected;	/* what isolation gave since pass_next began */
+	bool submitted[MAX_BATCHES];	/* with tickets a batch may be claimed only */
+	struct fpt_batch old;		/* with tickets: one that was completed */
+	unsigned long asked;		/* what fpt_expedite_due() has told */
 	bool over;
 	long last_offered;		/* block of this pass, -1 none */
 };
@@ -125,6 +132,10 @@ static struct world {
 	struct front front[MAX_CPUS];
 	struct donation donation[MAX_RANGES + 1];
 	struct reporter reporter[NR_REPORTERS];
+	enum fpt_protocol protocol;
+	bool report_again;
+	struct fpt_range got[MAX_CHUNKS];	/* hints that are out */
+	unsigned long asked;		/* how often for blocks that nobody had asked for */
 	unsigned long count[FPT_NR_STATS];
 	bool quiet;			/* isolation tells the plain truth */
 	unsigned int filling;		/* of 8: random events are rather frees */
@@ -154,6 +165,11 @@ static unsigned int chance(unsigned int n)
 {
 	w.random = w.random * 6364136223846793005ull + 1442695040888963407ull;
 	return (unsigned int)((w.random >> 33) % n);
+}
+
+static bool tickets(void)
+{
+	return w.protocol == FPT_TICKET;
 }
 
 static bool is(const char *name)
@@ -196,7 +212,8 @@ static void world_begin(const struct fpt_ops *ops, unsigned int order, unsigned 
 			unsigned int entries)
 {
 	struct fpt_config config = { .ops = ops, .nr_cpus = nr_cpus, .order = order,
-				     .array_entries = entries };
+				     .array_entries = entries, .protocol = w.protocol,
+				     .report_again = w.report_again };
 	struct donation *d;
 	unsigned long long random = w.random;
 	unsigned long seed = w.seed;
@@ -204,6 +221,8 @@ static void world_begin(const struct fpt_ops *ops, unsigned int order, unsigned 
 
 	memset(&w, 0, sizeof(w));
 	set_cpu(0);
+	w.protocol = config.protocol;
+	w.report_again = config.report_again;
 	w.seed = seed;
 	w.random = random;
 	w.ops = ops;
@@ -482,17 +501,39 @@ static void model_free(unsigned int cell, unsigned int nr, unsigned int cpu)
 		model_back(cell, nr, true);
 }
 
-static void model_alloc(unsigned int cell, unsigned int nr)
+/* A block on its way to the host, of which n pages were taken. */
+static int model_ticket(struct block *b, unsigned int n)
 {
-	unsigned int i;
+	if (b->ticket == CLAIMED) {
+		b->ticket = CANCELLED;
+		w.count[FPT_STAT_CANCELLED] += w.block_pages;
+	}
+	if (b->ticket != SUBMITTED)
+		return FPT_OK;
+	w.count[FPT_STAT_WAITED] += n;
+	return FPT_IN_FLIGHT;
+}
+
+/* What the hook answers. */
+static int model_alloc(unsigned int cell, unsigned int nr)
+{
+	int result = FPT_OK;
+	unsigned int i, n;
 
 	for (i = cell; i < cell + nr; i++)
 		w.cell[i].state = HELD;
 	if (is("none"))
-		return;
+		return FPT_OK;
 	w.count[FPT_STAT_ALLOCATED] += nr;
 	if (!is("array"))
 		model_back(cell, nr, false);
+	for (i = cell; tickets() && i < cell + nr; i += n) {
+		for (n = 1; i + n < cell + nr && w.cell[i + n].block == w.cell[i].block; n++)
+			;
+		if (w.cell[i].range >= 0 && model_ticket(&w.block[w.cell[i].block], n))
+			result = FPT_IN_FLIGHT;
+	}
+	return result;
 }
 
 #ifdef FPT_MODEL
@@ -532,6 +573,9 @@ static unsigned long most_accesses(unsigned int order, bool edge)
 		attempts = FPT_ARRAY_ATTEMPTS * 5;
 	if (is("lockmap"))
 		attempts = 3;
+	if (tickets())
+		back += (edge ? pages : blocks) * (2 * (1 + 3ul * w.nr_ranges) /* look-ups */ +
+						   3 /* the ticket */ + 2 /* the mark */ + 2);
 	return 1 /* CPU */ + counters + look_up + attempts + back;
 }
 
@@ -566,19 +610,20 @@ static void hook_ends(unsigned int cell, unsigned int order)
 static void event(unsigned int cell, unsigned int order, unsigned int cpu)
 {
 	bool set = w.cell[cell].state == HELD;
+	int result = FPT_OK, expected = FPT_OK;
 
 	set_cpu(cpu);
 	hook_begins();
 	if (set)
 		fpt_free(&w.t, w.cell[cell].pfn, order);
 	else
-		CHECK(fpt_alloc(&w.t, w.cell[cell].pfn, order) == FPT_OK,
-		      "alloc does not answer FPT_OK");
+		result = fpt_alloc(&w.t, w.cell[cell].pfn, order);
 	hook_ends(cell, order);
 	if (set)
 		model_free(cell, 1u << order, cpu);
 	else
-		model_alloc(cell, 1u << order);
+		expected = model_alloc(cell, 1u << order);
+	CHECK(result == expected, "alloc answers %d, expected %d", result, expected);
 }
 
 static void random_event(void)
@@ -656,15 +701,19 @@ static struct block *claimed(struct fpt_range claim, int reporter)
 
 static void model_submitted(struct block *b)
 {
-	set_pages(b, ISOLATED);
+	if (!tickets())
+		set_pages(b, ISOLATED);
 	b->reported = true;
 	b->needed = false;
 	b->owed = false;	/* what was freed since the claim is in this report */
+	b->ticket = SUBMITTED;
 }
 
 static void model_end(struct block *b, bool rehint)
 {
 	b->claimed = false;
+	b->ticket = IDLE;
+	b->asked = false;
 	if (!rehint)
 		return;
 	b->reported = false;
@@ -675,7 +724,7 @@ static void model_complete(struct block *b, bool ok)
 {
 	w.count[ok ? FPT_STAT_REPORTED : FPT_STAT_FAILED] += w.block_pages;
 	b->needed |= !ok;
-	model_end(b, !ok);
+	model_end(b, !ok || w.report_again);
 }
 
 static void flush_set(void)
@@ -797,6 +846,231 @@ static void pass_begin(struct reporter *rep)
 	}
 }
 
+/*
+ * The ticket protocol: nobody is asked, so that claims are seen when they have been made.
+ */
+static struct block *block_of(struct fpt_range claim)
+{
+	return &w.block[block_at(claim.pfn)];
+}
+
+/* A batch is about to be submitted, or was just: those that nobody has taken a page of. */
+static void model_submit(struct fpt_batch *b)
+{
+	unsigned int i, n = 0;
+
+	for (i = 0; i < b->nr; i++) {
+		struct block *block = block_of(b->range[i]);
+
+		if (block->ticket == CLAIMED) {
+			model_submitted(block);
+			b->range[n++] = b->range[i];
+		} else {
+			model_end(block, false);
+		}
+	}
+	b->nr = n;
+}
+
+static unsigned int ticket_claim(struct reporter *rep, unsigned int i, bool submit)
+{
+	struct fpt_batch *b = &rep->batch[i];
+	unsigned int n;
+
+	if (submit)
+		fpt_pass_next(&rep->r, b);
+	else
+		fpt_pass_claim(&rep->r, b);
+	for (n = 0; n < b->nr; n++)
+		claimed(b->range[n], (int)rep->id)->ticket = CLAIMED;
+	rep->expected = *b;
+	if (submit)
+		model_submit(&rep->expected);
+	rep->submitted[i] = submit;
+	return b->nr;
+}
+
+static void ticket_submit(struct reporter *rep, unsigned int i)
+{
+	struct fpt_batch *b = &rep->batch[i], expected = *b;
+	unsigned int n;
+
+	model_submit(&expected);
+	fpt_pass_submit(&rep->r, b);
+	CHECK(b->nr == expected.nr, "%u of a batch submitted, expected %u", b->nr, expected.nr);
+	for (n = 0; n < b->nr; n++)
+		CHECK(b->range[n].pfn == expected.range[n].pfn && b->ticket[n],
+		      "the batch has other ranges than were not cancelled");
+	rep->submitted[i] = true;
+}
+
+static void ticket_drop(struct reporter *rep, unsigned int i)
+{
+	unsigned int n;
+
+	for (n = 0; n < rep->batch[i].nr; n++)
+		model_end(block_of(rep->batch[i].range[n]), true);
+	fpt_pass_drop(&rep->r, &rep->batch[i]);
+}
+
+static void ticket_complete(struct reporter *rep, unsigned int i, bool ok)
+{
+	struct fpt_batch *b = &rep->batch[i];
+	unsigned int n;
+
+	if (!rep->submitted[i]) {
+		ticket_drop(rep, i);
+		return;
+	}
+	rep->old = *b;
+	while (chance(2) && b->nr) {	/* one at a time, in any order */
+		n = chance(b->nr);
+		CHECK(fpt_batch_expedited(&w.t, b, n) == block_of(b->range[n])->asked,
+		      "expedited is not %d", block_of(b->range[n])->asked);
+		model_complete(block_of(b->range[n]), ok);
+		fpt_pass_complete_one(&rep->r, b, n, ok);
+	}
+	for (n = 0; n < b->nr; n++)
+		model_complete(block_of(b->range[n]), ok);
+	fpt_pass_complete(&rep->r, b, ok);
+}
+
+/* Acknowledged a second time: nothing happens, whatever the blocks are now. */
+static void ticket_late(struct reporter *rep)
+{
+	unsigned int n;
+
+	for (n = 0; n < rep->old.nr; n++) {
+		w.count[FPT_STAT_LATE] += w.block_pages;
+		CHECK(!fpt_complete(&w.t, &rep->old.range[n], rep->old.ticket[n], chance(2)),
+		      "a late acknowledgement ended something");
+	}
+}
+
+static void ticket_expedite(struct reporter *rep)
+{
+	unsigned int cell = chance(w.nr_cells), order = chance(w.order + 2), i;
+	bool busy = false, asked = false;
+
+	for (; order; order--)
+		if (cell + (1u << order) <= w.nr_cells &&
+		    w.cell[cell + (1u << order) - 1].pfn - w.cell[cell].pfn == (1u << order) - 1)
+			break;
+	for (i = cell; i < cell + (1u << order); i++)
+		if (w.cell[i].range >= 0)
+			busy |= w.block[w.cell[i].block].ticket == SUBMITTED;
+	CHECK(fpt_in_flight(&w.t, w.cell[cell].pfn, order) == busy, "in flight is not %d", busy);
+	fpt_expedite(&w.t, w.cell[cell].pfn, order);
+	for (i = cell; i < cell + (1u << order); i++) {
+		struct block *b = w.cell[i].range >= 0 ? &w.block[w.cell[i].block] : NULL;
+
+		if (!b || b->ticket != SUBMITTED)
+			continue;
+		asked |= !b->asked;
+		b->asked = true;
+	}
+	w.asked += asked;
+	CHECK(fpt_expedite_due(&rep->r) == (rep->asked != w.asked), "expedite is due is not %d",
+	      rep->asked != w.asked);
+	rep->asked = w.asked;
+}
+
+/* The block that fpt_get_hints() finds next, at or after from. */
+static struct block *next_owed(fpt_pfn_t from)
+{
+	struct block *found = NULL;
+	unsigned int i;
+
+	for (i = 0; i < w.nr_blocks; i++) {
+		struct block *b = &w.block[i];
+
+		if (b->owed && !b->claimed && b->pfn >= from && (!found || b->pfn < found->pfn))
+			found = b;
+	}
+	return found;
+}
+
+static void ticket_get(void)
+{
+	fpt_pfn_t from = chance(2) ? w.cell[chance(w.nr_cells)].pfn : 0, start = from, nr, i;
+	fpt_pfn_t most = chance(5 * w.block_pages), expected = 0, first = 0;
+	struct block *b = next_owed(from);
+	struct fpt_range *got;
+
+	for (got = w.got; got < w.got + MAX_CHUNKS && got->nr; got++)
+		;
+	if (got == w.got + MAX_CHUNKS)
+		return;
+	for (; b && expected + w.block_pages <= most; expected += w.block_pages) {
+		if (!expected)
+			first = b->pfn;
+		else if (b->pfn - first != expected)
+			break;
+		claimed((struct fpt_range){ b->pfn, w.block_pages }, -1)->ticket = CLAIMED;
+		model_submitted(b);
+		b = next_owed(from);
+	}
+	nr = fpt_get_hints(&w.t, &start, most);
+	CHECK(nr == expected, "a chunk of %lu pages, expected %lu", nr, expected);
+	CHECK(start == (nr ? first : from), "a chunk at %lu, not %lu", start, first);
+	*got = (struct fpt_range){ start, nr };
+	for (i = 0; i < nr; i += w.block_pages)
+		CHECK(fpt_in_flight(&w.t, start + i, w.order), "a chunk that is not out");
+}
+
+/* A whole chunk, or its first or last block. */
+static void ticket_put(struct fpt_range *got, bool whole)
+{
+	struct fpt_range back = *got;
+	fpt_pfn_t i;
+
+	if (!got->nr)
+		return;
+	if (!whole)
+		back.nr = w.block_pages;
+	got->nr -= back.nr;
+	if (!whole && chance(2))
+		back.pfn += got->nr;
+	else
+		got->pfn += back.nr;
+	fpt_put_hints(&w.t, back.pfn, back.nr);
+	for (i = 0; i < back.nr; i += w.block_pages)
+		model_complete(block_of((struct fpt_range){ back.pfn + i, w.block_pages }), true);
+}
+
+/* Claims without a pass. */
+static void ticket_raw_claim(void)
+{
+	struct fpt_cursor cursor = { 0, 0 };
+	struct fpt_range claim;
+	unsigned long ticket;
+	struct block *b;
+	bool ok;
+
+	if (!fpt_claim(&w.t, &cursor, &claim, 1))
+		return;
+	b = claimed(claim, -1);
+	b->ticket = CLAIMED;
+	random_event();
+	if (chance(4) == 0) {
+		fpt_release(&w.t, &claim, FPT_BUSY);
+		w.count[FPT_STAT_BUSY] += w.block_pages;
+		model_end(b, true);
+		return;
+	}
+	ticket = fpt_submit(&w.t, &claim);
+	CHECK((b->ticket == CLAIMED) == (ticket != 0), "submitted is %d", ticket != 0);
+	if (!ticket) {
+		model_end(b, false);
+		return;
+	}
+	model_submitted(b);
+	random_event();
+	ok = chance(2);
+	CHECK(fpt_complete(&w.t, &claim, ticket, ok), "not completed");
+	model_complete(b, ok);
+}
+
 /* Into the first free batch; how many. */
 static unsigned int pass_next(struct reporter *rep)
 {
@@ -807,7 +1081,10 @@ static unsigned int pass_next(struct reporter *rep)
 	if (i == MAX_BATCHES)
 		return 0;
 	rep->expected.nr = 0;
-	nr = fpt_pass_next(&rep->r, &rep->batch[i]);
+	if (tickets())
+		nr = ticket_claim(rep, i, w.quiet || chance(2));
+	else
+		nr = fpt_pass_next(&rep->r, &rep->batch[i]);
 	forgotten();
 	CHECK(nr == rep->expected.nr && nr == rep->batch[i].nr && nr <= rep->r.policy.batch,
 	      "%u ranges, isolation gave %u", nr, rep->expected.nr);
@@ -825,7 +1102,10 @@ static unsigned int pass_next(struct reporter *rep)
 static void complete(struct reporter *rep, unsigned int i, bool ok)
 {
 	w.ok = ok;
-	fpt_pass_complete(&rep->r, &rep->batch[i], ok);
+	if (tickets())
+		ticket_complete(rep, i, ok);
+	else
+		fpt_pass_complete(&rep->r, &rep->batch[i], ok);
 	flush_ending();
 	CHECK(!rep->batch[i].nr, "a completed batch is not empty");
 }
@@ -863,6 +1143,16 @@ static void raw_claims(void)
 	}
 }
 
+static void check_ticket(const struct block *b, unsigned long word)
+{
+	static const unsigned long state[] = { FPT_TICKET_IDLE, FPT_TICKET_CLAIMED, FPT_TICKET_IDLE,
+					       FPT_TICKET_SUBMITTED };
+
+	word &= FPT_TICKET_STATE | FPT_TICKET_EXPEDITE;
+	CHECK(word == (state[b->ticket] | (b->asked ? FPT_TICKET_EXPEDITE : 0)),
+	      "the block at %lu: its ticket is %lx", b->pfn, word);
+}
+
 /* Does the bitmap hold what the model says? Of pages, only those near cell, or all. */
 static void check_back(unsigned int cell, bool all)
 {
@@ -898,6 +1188,8 @@ static void check_back(unsigned int cell, bool all)
 		      "block %u: its mark is not %d", i, b->reported);
 		CHECK(fpt_xbitmap_test_block(r->claimed, n) == b->claimed,
 		      "block %u: claimed is not %d", i, b->claimed);
+		if (tickets())
+			check_ticket(b, fpt_load(&r->ticket[n], relaxed));
 	}
 }
 
@@ -922,7 +1214,7 @@ static void check_stats(void)
 {
 	static const char *const name[FPT_NR_STATS] = {
 		"freed", "allocated", "outside", "dropped", "slow", "claimed",
-		"busy", "used", "reported", "failed", "refaulted" };
+		"busy", "used", "reported", "failed", "cancelled", "waited", "late", "refaulted" };
 	size_t unused = 0;
 	struct fpt_stats stats;
 	unsigned int i, j;
@@ -988,6 +1280,8 @@ static void quiesce(void)
 		for (j = 0; j < MAX_BATCHES; j++)
 			if (w.reporter[i].batch[j].nr)
 				complete(&w.reporter[i], j, true);
+	for (i = 0; i < MAX_CHUNKS; i++)
+		ticket_put(&w.got[i], true);
 	whole_pass(&w.reporter[0], true);
 	whole_pass(&w.reporter[0], true);
 	check(0, true);
@@ -999,15 +1293,42 @@ static void quiesce(void)
 			lost |= w.cell[b->first + j].lost;
 		CHECK(!is_free_block(b) || !b->needed || lost,
 		      "block %u is free and was not reported", i);
-		CHECK(!b->owed, "block %u is still owed", i);
+		CHECK(!b->owed || w.report_again, "block %u is still owed", i);
 	}
 	/* What is reported is not reported again, and what is used is not asked for again. */
 	asked = w.count[FPT_STAT_CLAIMED];
 	whole_pass(&w.reporter[1], true);
 	whole_pass(&w.reporter[0], true);
-	CHECK(w.count[FPT_STAT_CLAIMED] == asked, "blocks are claimed though nothing happened");
+	CHECK(w.count[FPT_STAT_CLAIMED] == asked || w.report_again,
+	      "blocks are claimed though nothing happened");
 	check_donations();
 	w.quiet = false;
+}
+
+static void random_ticket_step(struct reporter *rep)
+{
+	unsigned int i = chance(MAX_BATCHES);
+
+	switch (chance(6)) {
+	case 0:
+		if (rep->batch[i].nr && !rep->submitted[i])
+			ticket_submit(rep, i);
+		break;
+	case 1:
+		ticket_late(rep);
+		break;
+	case 2:
+		ticket_expedite(rep);
+		break;
+	case 3:
+		ticket_get();
+		break;
+	case 4:
+		ticket_put(&w.got[chance(MAX_CHUNKS)], chance(2));
+		break;
+	case 5:
+		ticket_raw_claim();
+	}
 }
 
 static void random_step(void)
@@ -1018,6 +1339,10 @@ static void random_step(void)
 	if (chance(64) == 0)
 		w.filling = 1 + chance(8);
 	set_cpu(chance(w.t.nr_cpus));
+	if (tickets() && chance(4) == 0) {
+		random_ticket_step(rep);
+		return;
+	}
 	switch (chance(16)) {
 	case 0:
 		pass_begin(rep);
@@ -1033,7 +1358,7 @@ static void random_step(void)
 			complete(rep, i, chance(4) != 0);
 		break;
 	case 5:
-		if (chance(4) == 0)
+		if (chance(4) == 0 && !tickets())
 			raw_claims();
 		break;
 	default:
@@ -1116,7 +1441,7 @@ static void lockstep(const struct fpt_ops *ops, unsigned int order, unsigned lon
 #endif
 	world_begin(ops, order, nr_cpus, entries[chance(COUNT(entries))]);
 	random_ranges();
-	pool = chance(3);
+	pool = tickets() ? EXACT : chance(3);
 	world_ready((enum pool)pool, pool == PARTIAL ? chance(4) : 0);
 	start_reporters(chance(3) ? 1 + chance(4) : FPT_BATCH_MAX,
 			(1 + chance(6)) * (1ul << order) + chance(2));
@@ -1136,7 +1461,7 @@ static void lockstep(const struct fpt_ops *ops, unsigned int order, unsigned lon
 
 static const unsigned int orders[] = { 0, 1, 3, 5, 6, 7, 9, 12 };
 
-static void test_lockstep(void **state)
+static void lockstep_all(const struct fpt_ops *ops, enum fpt_protocol protocol)
 {
 	unsigned long seeds = from_env("FPT_TEST_SEEDS", 6);
 	unsigned long steps = from_env("FPT_TEST_STEPS", 1200);
@@ -1147,12 +1472,35 @@ static void test_lockstep(void **state)
 	if (first)
 		seeds = 1;
 	for (i = 0; i < COUNT(orders); i++)
-		for (seed = first ? first : 1; seed < (first ? first : 1) + seeds; seed++)
-			lockstep(*state, orders[i], seed, steps);
-	/* What follows is of the ticket protocol. */
-	for (i = 0; i < FPT_STAT_CANCELLED && !first && !is("none"); i++)
-		assert_true(happened[i] > 0 || (i == FPT_STAT_DROPPED && !is("array")));
-	assert_true(is("array") || !happened[FPT_STAT_DROPPED]);
+		for (seed = first ? first : 1; seed < (first ? first : 1) + seeds; seed++) {
+			w.protocol = protocol;
+			w.report_again = tickets() && seed % 4 == 0;
+			lockstep(ops, orders[i], seed, steps);
+		}
+	w.protocol = FPT_ISOLATE;
+	w.report_again = false;
+	for (i = 0; i < FPT_NR_STATS && !first && !is("none"); i++) {
+		bool of_tickets = i == FPT_STAT_CANCELLED || i == FPT_STAT_WAITED ||
+				  i == FPT_STAT_LATE;
+		bool not_of_tickets = i == FPT_STAT_SLOW || i == FPT_STAT_USED;
+
+		if (i == FPT_STAT_DROPPED)
+			assert_int_equal(happened[i] > 0, is("array"));
+		else if (protocol == FPT_TICKET)
+			assert_int_equal(happened[i] > 0, !not_of_tickets);
+		else
+			assert_int_equal(happened[i] > 0, !of_tickets);
+	}
+}
+
+static void test_lockstep(void **state)
+{
+	lockstep_all(*state, FPT_ISOLATE);
+}
+
+static void test_lockstep_tickets(void **state)
+{
+	lockstep_all(*state, FPT_TICKET);
 }
 
 /*
@@ -1227,6 +1575,7 @@ static void test_init_errors(void **state)
 static void begin(const struct fpt_ops *ops, unsigned int order)
 {
 	w.random = w.seed = 1;
+	w.protocol = FPT_ISOLATE;
 	world_begin(ops, order, 1, 0);
 }
 
@@ -1839,6 +2188,7 @@ int main(int argc, char **argv)
 		{ "late range", test_late_range },
 		{ "large orders", test_large_orders },
 		{ "coarse", test_coarse },
+		{ "tickets, lockstep", test_lockstep_tickets },
 	};
 	static char name[COUNT(trackers) * COUNT(each) + 8][40];
 	struct CMUnitTest tests[COUNT(trackers) * COUNT(each) + 8];
@@ -1855,6 +2205,8 @@ int main(int argc, char **argv)
 		for (j = 0; j < COUNT(each); j++) {
 			/* It reports nothing. */
 			if (!strcmp(trackers[i]->name, "none") && j > 4)
+				continue;
+			if (each[j].test == test_lockstep_tickets && !trackers[i]->retracts)
 				continue;
 			snprintf(name[n], sizeof(name[n]), "%s: %s", trackers[i]->name,
 				 each[j].name);

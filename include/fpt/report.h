@@ -619,14 +619,13 @@ static inline fpt_pfn_t fpt_get_hints(struct fpt *t, fpt_pfn_t *pfn_start, fpt_p
 	       fpt_xbitmap_claim_from(&t->back, at, got ? at : ~0UL, &claim)) {
 		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED, claim.nr);
 		at = claim.pfn + claim.nr;
-		if (!fpt_submit(t, &claim)) {
-			if (got)
-				break;
-			continue;
+		if (fpt_submit(t, &claim)) {
+			if (!got)
+				*pfn_start = claim.pfn;
+			got += claim.nr;
+		} else if (got) {
+			break;
 		}
-		if (!got)
-			*pfn_start = claim.pfn;
-		got += claim.nr;
 		if (!at)
 			break;		/* the last page there can be */
 	}

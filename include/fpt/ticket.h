@@ -69,10 +69,13 @@ static inline unsigned long fpt_ticket_of(unsigned long word)
 /* IDLE -> CLAIMED, by the holder of the block's claim; before the look at the page bits. */
 static inline void fpt_ticket_claim(fpt_atomic_t *w)
 {
-	unsigned long old = fpt_load(w, relaxed);	/* T1: nobody else writes an idle word */
+	/* T1: nobody else writes an idle word. */
+	unsigned long ticket = fpt_ticket_of(fpt_load(w, relaxed)) + FPT_TICKET_GENERATION;
 
+	if (!ticket)
+		ticket = FPT_TICKET_GENERATION;	/* the word has run through: 0 is no ticket */
 	/* The store of a store-then-look. */
-	(void)fpt_xchg(w, fpt_ticket_of(old) + FPT_TICKET_GENERATION + FPT_TICKET_CLAIMED, seq_cst);
+	(void)fpt_xchg(w, ticket | FPT_TICKET_CLAIMED, seq_cst);
 }
 
 /* CLAIMED -> SUBMITTED. Returns the ticket, 0: the claim was cancelled. */

@@ -196,18 +196,12 @@ static inline int fpt_take_tickets(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 		fpt_atomic_t *w = fpt_ticket_at(t, pfn, &end);
 		enum fpt_ticket_found found = w ? fpt_ticket_take(w) : FPT_TICKET_NONE;
 
-		if (found != FPT_TICKET_NONE) {
-			struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
-
-			/* The mark may have been set since the bits were cleared (X5). */
-			(void)fpt_xbitmap_touch(&t->back, r, (pfn - r->base) >> t->back.order);
-			if (found == FPT_TICKET_CANCELLED) {
-				fpt_count(t, cpu, FPT_STAT_CANCELLED, 1UL << t->back.order);
-			} else {
-				fpt_count(t, cpu, FPT_STAT_WAITED,
-					  (end - pfn < last - pfn ? end - pfn : last - pfn) + 1);
-				result = FPT_IN_FLIGHT;
-			}
+		if (found == FPT_TICKET_CANCELLED)
+			fpt_count(t, cpu, FPT_STAT_CANCELLED, 1UL << t->back.order);
+		if (found == FPT_TICKET_IN_FLIGHT) {
+			fpt_count(t, cpu, FPT_STAT_WAITED,
+				  (end - pfn < last - pfn ? end - pfn : last - pfn) + 1);
+			result = FPT_IN_FLIGHT;
 		}
 		if (last - pfn <= end - pfn)
 			return result;

@@ -88,10 +88,11 @@ enum fpt_stat {
 	FPT_STAT_USED,		/* claimed, but isolation answered FPT_USED */
 	FPT_STAT_REPORTED,	/* acknowledged by the host */
 	FPT_STAT_FAILED,	/* submitted, but the host refused or the wait was given up: hint kept */
-	FPT_STAT_CANCELLED,	/* claimed, but allocated before they were submitted (ticket protocol) */
+	FPT_STAT_CANCELLED,	/* claimed, but allocated before they were submitted (ticket protocol); also
+				   claims that had not looked at the bits yet, which CLAIMED leaves out */
 	FPT_STAT_WAITED,	/* allocated while submitted: fpt_alloc said FPT_IN_FLIGHT */
 	FPT_STAT_LATE,		/* acknowledged when their submission had been given up: ignored */
-	FPT_STAT_REFAULTED,	/* in blocks that were touched again after they had been reported */
+	FPT_STAT_REFAULTED,	/* in blocks that were touched again after they had been submitted */
 	FPT_NR_STATS
 };
 

@@ -34,7 +34,8 @@
  *	X3  A word of hinted[l] that is not 0 has its bit in hinted[l + 1], once all sets have returned.
  *	X4  At most one live claim per block.
  *	X5  Reported implies: no set or clear in the block since fpt_xbitmap_submit(), once all have returned.
- *	    A reported block is not claimed.
+ *	    A reported block is not claimed. Tickets: a page that is taken while submit runs may keep the
+ *	    mark until it is freed.
  *	X6  A search for a page's range finds the range that holds it or, while that one is being added or
  *	    removed, perhaps none; never another.
  *
@@ -130,6 +131,7 @@ struct fpt_xbitmap {
 	bool all_chunks;		/* ranges must bring memory for all their chunks */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
+	unsigned long generation;	/* of tickets of ranges that were removed: none was later */
 	struct fpt_xbitmap_range range[FPT_XBITMAP_MAX_RANGES];
 };
 
@@ -378,6 +380,9 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 		r->index = slot->index;
 		r->span = slot->span;
 	}
+	/* A range that comes back: what comes late of its blocks' old tickets must find others. */
+	for (i = 0; x->generation && i < r->nr_blocks; i++)
+		fpt_store(&r->ticket[i], x->generation, relaxed);
 	*m = rest;
 	fpt_xbitmap_fill_slot(slot, r);
 	if (slot == &x->range[n]) {
@@ -426,13 +431,19 @@ static inline struct fpt_xbitmap_range *fpt_xbitmap_range_at(struct fpt_xbitmap 
 static inline int fpt_xbitmap_remove_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(x, pfn);
-	unsigned long w;
+	unsigned long w, b;
 
 	if (!r || r->pfn != pfn || r->nr != nr)
 		return FPT_ERANGE;
 	for (w = 0; w < fpt_xbitmap_words(r->nr_blocks); w++)
 		if (fpt_load(&r->claimed[w], acquire))
 			return FPT_EBUSY;
+	for (b = 0; r->ticket && b < r->nr_blocks; b++) {
+		unsigned long ticket = fpt_ticket_of(fpt_load(&r->ticket[b], relaxed));
+
+		if (ticket > x->generation)
+			x->generation = ticket;
+	}
 	fpt_store(&r->count, 0, release);	/* X6 */
 	return FPT_OK;
 }
@@ -850,17 +861,19 @@ static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const stru
 	unsigned long b, ticket = 1;
 	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
 
-	/* Before the submission: an allocation that finds the ticket taken drops the mark. */
-	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
 	if (r->ticket) {
 		ticket = fpt_ticket_submit(&r->ticket[b]);
 		if (!ticket) {
 			/* Whoever cancelled will free the page, and then hint the block. */
-			(void)fpt_xbitmap_touch(x, r, b);
 			fpt_xbitmap_unclaim(r, b);
 			return 0;
 		}
 	}
+	/*
+	 * Tickets: a page that is taken after the submission is written after the completion, and
+	 * its free drops the mark.
+	 */
+	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
 	/* A hint by a touch between claim and isolation: this report is the answer to it. */
 	if (!r->ticket && fpt_xbitmap_test_block(r->hinted[0], b))
 		(void)fpt_xbitmap_lower(r, b);

@@ -7,8 +7,7 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, report, bitmap, bitmap-small or bitmap-model (below);
-#				which of its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		a test, see below; which of its tests
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -21,23 +20,37 @@ tests=$here/..
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
-declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
-	[report]=test_report.c [bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c
-	[bitmap-model]=test_bitmap.c)
-declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
-	[report]=-DFPT_VIRTUAL_CPUS [bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS
-	[bitmap-model]=-DFPT_MODEL)
-# As in trackers.cmake.
-declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
-	-DFPT_BITMAP_MAX_LEVELS=9u")
+# What an entry's TEST is: a source, and how it is compiled.
+flags=(-std=gnu11 -O1 -w -D_GNU_SOURCE -DFPT_XBITMAP_CHUNK_BYTES=8)
+declare -A source how
+a_test() # NAME SOURCE FLAGS...
+{
+	source[$1]=$2 how[$1]="${*:3}"
+}
+a_test explore test_explore.c -DFPT_MODEL
+a_test lockstep test_trackers.c -DFPT_VIRTUAL_CPUS
+a_test model test_trackers.c -DFPT_MODEL
+a_test report test_report.c -DFPT_VIRTUAL_CPUS
+a_test ticket test_ticket.c -DFPT_VIRTUAL_CPUS
+a_test ticket-model test_ticket.c -DFPT_MODEL
+a_test switch test_switch.c -DFPT_VIRTUAL_CPUS
+a_test switch-rcu test_switch.c -DFPT_VIRTUAL_CPUS -DFPT_RCU -lurcu-bp
+a_test switch-model test_switch.c -DFPT_MODEL
+a_test hotplug test_hotplug.c -DFPT_VIRTUAL_CPUS
+a_test hotplug-model test_hotplug.c -DFPT_MODEL
+a_test hotplug-model-no-rcu test_hotplug.c -DFPT_MODEL -DFPT_MODEL_NO_RCU
+a_test bitmap test_bitmap.c -DFPT_VIRTUAL_CPUS
+a_test bitmap-small test_bitmap.c -DFPT_VIRTUAL_CPUS -DFPT_BITMAP_LEAF_BYTES=64 \
+	-DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u -DFPT_BITMAP_MAX_LEVELS=9u
+a_test bitmap-model test_bitmap.c -DFPT_MODEL
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
 # build TEST HEADERS PROGRAM
 build()
 {
-	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" ${sizes[$1]-} -I"$2" -I"$tests" \
-		"$tests/${source[$1]}" -o "$3" -lcmocka
+	# shellcheck disable=SC2086	# several flags
+	"${CC:-cc}" "${flags[@]}" -I"$2" -I"$tests" "$tests/${source[$1]}" -o "$3" \
+		-lcmocka -pthread ${how[$1]}
 }
 
 # replace FILE OLD NEW: 1 when OLD is not there exactly once
@@ -105,22 +118,20 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-# Only what these mutants are for.
-wanted()
-{
-	awk -v names=" ${names[*]} " '
-		/^== / { sub(/:$/, "", $2); named = index(names, " " $2 " "); next }
-		named { print substr($1, 1, length($1) - 1); named = 0 }
-	' "$here/mutants.txt" | sort -u
-}
-
-for test in $(wanted); do
+# Without any mutant: the tests and patterns that these are for.
+mapfile -t used < <(for name in "${names[@]}"; do
+	sed -n "/^== $name\\(:.*\\)\\?$/{n;p}" "$here/mutants.txt"
+done | sort -u)
+for test in $(printf '%s\n' "${used[@]%%: *}" | sort -u); do
 	(
-		build $test "$here/../../include" "$work/$test" &&
-			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
-		echo "$test fails without any mutant"
-		cat "$work/$test.log"
-		exit 1
+		build "$test" "$here/../../include" "$work/$test" || exit 1
+		for pattern in "${used[@]}"; do
+			[ "${pattern%%: *}" = "$test" ] || continue
+			"$work/$test" "${pattern#*: }" >"$work/$test.log" 2>&1 && continue
+			echo "$test fails without any mutant"
+			cat "$work/$test.log"
+			exit 1
+		done
 	) &
 	pids+=($!)
 done
