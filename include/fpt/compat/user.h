@@ -114,8 +114,8 @@ static inline struct rseq *fpt_user_rseq(void)
 	".long 0, 0\n\t"			/* version, flags */ \
 	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
 	".popsection\n\t" \
-	"leaq 3b(%%rip), %%rax\n\t" \
-	"movq %%rax, %c[section](%[self])\n" \
+	"leaq 3b(%%rip), %[at]\n\t" \
+	"movq %[at], %c[section](%[self])\n" \
 	"1:\n\t"
 /* Before 4: an undefined instruction, and glibc's signature, which the kernel looks for. */
 #define FPT_USER_RSEQ_END \
@@ -141,19 +141,21 @@ static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned
 				     fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
 				     unsigned long val)
 {
+	unsigned long at;
+
 	(void)cpu;
-	__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
 		     "cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
 		     "jne %l[no]\n\t"
 		     "cmpq %[was_t], %[t]\n\t"
 		     "jne %l[no]\n\t"
 		     "xorq %[val], %[a]\n"
 		     FPT_USER_RSEQ_END
-		     :
+		     : [at] "=&r"(at)
 		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
 		       [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "er"(was_t), [a] "m"(a->v),
 		       [val] "er"(val)
-		     : "memory", "cc", "rax"
+		     : "memory", "cc"
 		     : no);
 	return true;
 no:
@@ -164,8 +166,10 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
 				     unsigned long bits)
 {
+	unsigned long at;
+
 	(void)cpu;
-	__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
 		     "cmpq %[was_e], %[e]\n\t"
 		     "jne %l[no]\n\t"
 		     "cmpq $0, %[t]\n\t"
@@ -173,11 +177,11 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		     "orq %[bits], %[a]\n\t"
 		     "movq %[val], %[t]\n"
 		     FPT_USER_RSEQ_END
-		     :
+		     : [at] "=&r"(at)
 		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
 		       [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),
 		       [bits] "r"(bits)
-		     : "memory", "cc", "rax"
+		     : "memory", "cc"
 		     : no);
 	return true;
 no:
@@ -293,13 +297,15 @@ static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned lo
 {
 #ifdef FPT_USER_RSEQ
 	if (__rseq_size) {
-		__asm__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		unsigned long at;
+
+		__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
 			     "addq %[val], %[a]\n"
 			     FPT_USER_RSEQ_END
-			     :
+			     : [at] "=&r"(at)
 			     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
 			       [a] "m"(a->v), [val] "er"(val)
-			     : "memory", "cc", "rax"
+			     : "memory", "cc"
 			     : no);
 		return true;
 	}
