@@ -666,9 +666,9 @@ static void test_run(void **state)
 	assert_int_equal(s.count[FPT_STAT_OUTSIDE], 0);
 	ended = s.count[FPT_STAT_BUSY] + s.count[FPT_STAT_USED] + s.count[FPT_STAT_REPORTED] +
 		s.count[FPT_STAT_FAILED];
-	/* Tickets: what is dropped is not counted. */
-	assert_true(g.tickets ? s.count[FPT_STAT_CLAIMED] >= ended
-			      : s.count[FPT_STAT_CLAIMED] == ended);
+	/* Not every cancelled claim is among the rest: one may have been given up anyway. */
+	assert_true(s.count[FPT_STAT_CLAIMED] >= ended &&
+		    s.count[FPT_STAT_CLAIMED] <= ended + s.count[FPT_STAT_CANCELLED]);
 	assert_int_equal(s.count[FPT_STAT_LATE], g.late);
 	assert_true(s.memory_used <= s.memory_donated);
 	if (getenv("FPT_TEST_VERBOSE") && g.tickets)

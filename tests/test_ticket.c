@@ -410,7 +410,7 @@ static void test_refused(void **state)
 {
 	static const struct fpt_ops *const retract[] = { &fpt_xbitmap_ops, &fpt_lockmap_ops };
 	static const struct fpt_ops *const others[] = { &fpt_array_ops, &fpt_bitmap_ops,
-							&fpt_none_ops };
+							&fpt_delta_ops, &fpt_none_ops };
 	size_t i;
 
 	(void)state;
@@ -815,7 +815,7 @@ static void test_expedite(void **state)
 	end();
 }
 
-/* While there is a reason nothing is claimed; what is claimed can be submitted or dropped. */
+/* While there is a reason nothing is claimed, and what is claimed is not submitted. */
 static void test_refuse(void **state)
 {
 	struct fpt_batch a = { 0 }, *b = &w.batch;
@@ -832,11 +832,15 @@ static void test_refuse(void **state)
 	assert_int_equal(fpt_get_hints(&w.t, &pfn, 64), 0);
 	take(8, 0, FPT_IN_FLIGHT);
 	fpt_pass_complete(&w.rep, b, true);
-	assert_int_equal(fpt_pass_submit(&w.rep, &a), 1);
-	fpt_pass_complete(&w.rep, &a, true);
+	assert_int_equal(fpt_pass_submit(&w.rep, &a), 0);
+	assert_int_equal(w.rep.in_flight, 0);
+	assert_false(fpt_in_flight(&w.t, 0, 0));
 	fpt_permit(&w.t, FPT_REFUSE_DEVICE);
-	assert_int_equal(fpt_get_hints(&w.t, &pfn, 64), 48);
-	fpt_put_hints(&w.t, pfn, 48);
+	/* Its hint was kept. */
+	assert_int_equal(fpt_get_hints(&w.t, &pfn, 64), 8);
+	assert_int_equal(pfn, 0);
+	assert_int_equal(pass(), 6);
+	fpt_put_hints(&w.t, 0, 8);
 	end();
 }
 

@@ -908,8 +908,10 @@ static void ticket_drop(struct reporter *rep, unsigned int i)
 {
 	unsigned int n;
 
-	for (n = 0; n < rep->batch[i].nr; n++)
+	for (n = 0; n < rep->batch[i].nr; n++) {
+		w.count[FPT_STAT_BUSY] += w.block_pages;
 		model_end(block_of(rep->batch[i].range[n]), true);
+	}
 	fpt_pass_drop(&rep->r, &rep->batch[i]);
 }
 
