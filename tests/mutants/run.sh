@@ -7,8 +7,9 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
-#				its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small, bitmap-model, array2019 or
+#				array2019-model (below); which of its tests (bitmap and bitmap-small always
+#				run all of theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -23,9 +24,11 @@ trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
 declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
-	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
+	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c
+	[array2019]=test_array2019.c [array2019-model]=test_array2019.c)
 declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
-	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
+	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL
+	[array2019]=-DFPT_VIRTUAL_CPUS [array2019-model]=-DFPT_MODEL)
 # As in trackers.cmake.
 declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
 	-DFPT_BITMAP_MAX_LEVELS=9u")
@@ -103,7 +106,7 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model bitmap bitmap-small bitmap-model; do
+for test in explore lockstep model bitmap bitmap-small bitmap-model array2019 array2019-model; do
 	(
 		build $test "$here/../../include" "$work/$test" &&
 			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
