@@ -650,6 +650,7 @@ static void test_taken(void **state)
 	end();
 }
 
+#ifndef FPT_TRACKER
 /* Passes find nothing of it, and it outlives a switch. */
 static void test_switch(void **state)
 {
@@ -696,6 +697,8 @@ static void test_switch(void **state)
 	assert_int_equal(fpt_switch(&w.t, &config, &m), FPT_OK);
 	assert_int_equal(collect(0, &ranges), 0);
 }
+
+#endif
 
 static bool only_in_range(void *ctx, fpt_pfn_t pfn, unsigned int order)
 {
@@ -1406,7 +1409,9 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_min_order),
 		cmocka_unit_test(test_last_page),
 		cmocka_unit_test(test_taken),
+#ifndef FPT_TRACKER
 		cmocka_unit_test(test_switch),
+#endif
 		cmocka_unit_test(test_remove_range),
 		cmocka_unit_test_teardown(test_lockstep, say_where),
 #endif
