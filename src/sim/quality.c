@@ -86,7 +86,7 @@ static struct sim_times summary(struct samples *s)
 static bool block_is_full(struct run *r, uint64_t b)
 {
 	/* No page taken; isolated blocks are free memory, too. */
-	return !(atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX);
+	return !guest_taken(&r->g, b);
 }
 
 static void block_fills(struct run *r, uint64_t b)
@@ -275,8 +275,7 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 			from = page;
 		if (to > page + (UINT64_C(1) << e->order))
 			to = page + (UINT64_C(1) << e->order);
-		if ((atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX) ==
-		    to - from)
+		if (guest_taken(&r->g, b) == to - from)
 			block_breaks(r, b);
 	}
 	if (r->buddy)
