@@ -41,9 +41,11 @@ calls()
 
 n=$(calls dynamic)
 [ "$n" -eq 2 ] || { echo "dispatch at run time: $n indirect calls, expected 2"; exit 1; }
-for tracker in xbitmap array lockmap none; do
+for tracker in xbitmap array array2019 lockmap none; do
 	n=$(calls $tracker -DFPT_TRACKER=$tracker)
-	[ "$n" -eq 0 ] || { echo "$tracker: $n indirect calls"; exit 1; }
+	expected=0
+	[ $tracker != array2019 ] || expected=1		# its scan asks the owner of the pages
+	[ "$n" -eq $expected ] || { echo "$tracker: $n indirect calls"; exit 1; }
 	if nm "$dir/$tracker.o" | grep _ops; then
 		echo "$tracker: a table of operations is left"
 		exit 1

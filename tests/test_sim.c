@@ -328,6 +328,62 @@ static void worked_out_by_hand(void **state)
 	trace_destroy(&t);
 }
 
+/* Pages, not blocks, and no passes: an array of 2 entries, the host takes 10 ms. */
+static void array2019_by_hand(void **state)
+{
+	const struct sim_tracker *x = sim_tracker_find("array2019", 9);
+	struct sim_config c = { .order = 3, .policy = x->policy };
+	struct trace_anomalies a;
+	struct sim_quality q;
+	struct trace t;
+
+	(void)state;
+	c.policy.latency_ns = 10 * MS;
+	c.policy.entries = 2;
+	hand_made(&t, 1000, 0);
+	/* Two halves of a block fill the array: with the host until 70 ms. */
+	add(&t, 50, 0, false, 8, 2);
+	add(&t, 60, 0, false, 12, 2);
+	/* Another CPU's array has room left: never collected. */
+	add(&t, 65, 1, false, 24, 3);
+	add(&t, 100, 0, false, 16, 0);
+	/* A page of the block is touched; the others stay reported. */
+	add(&t, 110, 1, true, 9, 0);
+	add(&t, 120, 0, false, 9, 0);
+	/* With the host until 130, but wanted now: the whole batch is done early. */
+	add(&t, 125, 1, true, 16, 0);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	q = quality(&t, x, &c);
+	assert_near(q.recall, (40 + 5 * 7. / 8 + 875) / (50 + 880 + 935));
+	assert_int_equal(q.free_to_report.count, 2);
+	assert_near(q.free_to_report.total_ms, 10 + 5);
+	assert_int_equal(q.censored, 1);
+	assert_int_equal(q.stall.count, 1);
+	assert_near(q.stall.total_ms, 5);
+	assert_int_equal(q.reports, 2);
+	/* Neighbours in a batch are one: 8 to 15; then 16 and 9. */
+	assert_int_equal(q.discarded_ranges, 3);
+	assert_int_equal(q.refaults, 2);
+	assert_int_equal(q.dropped, 0);
+	assert_true(q.precision < 0);
+	trace_destroy(&t);
+
+	/* While a batch is out, the array fills, and what comes then is dropped. */
+	hand_made(&t, 1000, 0);
+	add(&t, 50, 0, false, 8, 0);
+	add(&t, 50, 0, false, 9, 0);
+	add(&t, 52, 0, false, 10, 0);
+	add(&t, 53, 0, false, 11, 0);
+	add(&t, 54, 0, false, 12, 2);
+	add(&t, 70, 0, false, 16, 0);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	q = quality(&t, x, &c);
+	assert_int_equal(q.dropped, 4);
+	assert_int_equal(q.reports, 2);
+	assert_near(q.recall, .5 * (1000 - 70) / (1000 - 54) + .25 * 10 / (1000 - 54));
+	trace_destroy(&t);
+}
+
 /* A smaller array drops more; without page bits claims are less precise. */
 static void policies_matter(void **state)
 {
@@ -473,6 +529,7 @@ int main(void)
 		cmocka_unit_test(ways_to_discard),
 		cmocka_unit_test(residency_is_asked_for),
 		cmocka_unit_test(worked_out_by_hand),
+		cmocka_unit_test(array2019_by_hand),
 		cmocka_unit_test(policies_matter),
 		cmocka_unit_test(hidden_events_cost_precision),
 		cmocka_unit_test(threads_keep_order),

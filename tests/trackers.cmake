@@ -22,6 +22,9 @@ fpt_tracker_test(bitmap/virtual test_bitmap.c FPT_VIRTUAL_CPUS)
 fpt_tracker_test(bitmap/small test_bitmap.c FPT_VIRTUAL_CPUS FPT_BITMAP_MAX_LEVELS=9u ${small})
 fpt_tracker_test(bitmap/threads test_bitmap.c ${small})
 
+fpt_tracker_test(array2019/virtual test_array2019.c FPT_VIRTUAL_CPUS)
+fpt_tracker_test(array2019/threads test_array2019.c)
+
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 
@@ -76,6 +79,8 @@ if(NOT FPT_SANITIZE MATCHES thread)
 			FPT_MODEL FPT_MODEL_NO_RCU FPT_XBITMAP_CHUNK_BYTES=8)
 		list(APPEND explored ${test}/model ${test}/model/no-rcu)
 	endforeach()
+	fpt_tracker_test(array2019/model test_array2019.c FPT_MODEL)
+	fpt_tracker_test(array2019/static test_array2019.c FPT_VIRTUAL_CPUS FPT_TRACKER=array2019)
 	if(FPT_SANITIZE)
 		set_tests_properties(explore ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()

@@ -32,6 +32,8 @@
  *	fpt_delta_ops	per-CPU differences	exact, private lines, hooks without atomics; needs an exact
  *						source of events; what hooks did is known after a fold
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
+ *	fpt_array2019_ops	per-CPU arrays	the baseline of 2019: scans in hooks, drops; reported by
+ *						fpt_array2019_collect(), not by passes
  *	fpt_none_ops	nothing			what the calls cost
  *
  * What cannot be reported, and why. Only the caller knows; it says so with fpt_refuse(), and passes
@@ -48,8 +50,8 @@
  *
  * Event sources. Exact: every free and every alloc is seen, once and in order. Lossy (config.lossy:
  * kernel tracepoints): some are not. A lossy source needs FPT_ISOLATE: FPT_TICKET is refused by
- * fpt_init(), as it is with trackers that do not retract (array, bitmap, none), because there the
- * hooks are all that keeps an owner's page from the host.
+ * fpt_init(), as it is with trackers that do not retract (array, bitmap, array2019, none), because
+ * there the hooks are all that keeps an owner's page from the host.
  *
  * RCU. Hooks that are dispatched at run time are read-side sections, and fpt_switch() and
  * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
@@ -60,17 +62,19 @@
  * fork(): hooks and reporters must be quiescent; the child's tracker is a copy of its own.
  *
  * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap,
- * delta, xbitmap, lockmap or none before including this header, in every file that calls the hooks of
- * such trackers; the hooks are then direct calls that inline, and config.ops must be that
+ * delta, xbitmap, lockmap, array2019 or none before including this header, in every file that calls
+ * the hooks of such trackers; the hooks are then direct calls that inline, and config.ops must be that
  * tracker's. Live: fpt_switch(), for trackers that are selected at run time.
  *
  * Reading order: compat/compat.h (the seam), types.h, ticket.h, xbitmap.h (the back), tracker.h (the
- * contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host).
+ * contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host),
+ * array2019.h.
  */
 #ifndef FPT_H
 #define FPT_H
 
 #include <fpt/array.h>
+#include <fpt/array2019.h>
 #include <fpt/bitmap.h>
 #include <fpt/delta.h>
 #include <fpt/lockmap.h>
@@ -211,13 +215,15 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 
 /*
  * Switch to another tracker while hooks run. config: ops, nr_cpus as fpt_init() was told, and what
- * the front's size depends on; the rest is not looked at. m is donated for the front (config.ops->size(config)); NULL
+ * the front is made with; the rest is not looked at. m is donated for the front
+ * (config.ops->size(config)); NULL
  * when it needs none, or was in use before: its front is kept. Concurrently with hooks and
  * reporters, but not with another fpt_switch(), fpt_add_range(), fpt_remove_range() or fpt_refill().
  *
  * No hint is lost: the old front is drained by every pass. When the grace period is over, which is
  * before this function returns where there is RCU, no hook is in the old tracker any more; its
  * front is drained a last time and then left alone. Without RCU passes go on draining it, for good.
+ * Only array2019 has nothing that drains it: collect what it holds, after this function.
  *
  * A page freed under the old tracker and taken under the new one may stay hinted (until its next
  * free and alloc) when the old one does not retract: isolation finds out, is_free corrects it.

@@ -54,7 +54,11 @@ struct fpt_config {
 	enum fpt_protocol protocol;
 	bool lossy;			/* the source of events misses some: see fpt.h */
 	bool report_again;		/* forget what was reported: hint it again at once, as in 2018 */
-	unsigned long array_entries;	/* array: entries per CPU and generation, 0 is the default */
+	unsigned long array_entries;	/* array, array2019: entries per CPU and array, 0: default */
+	unsigned int array_min_order;	/* array2019: frees below it are not recorded */
+	/* array2019: are all of 2^order pages free? Called in free hooks, too: see array2019.h. */
+	bool (*is_free)(void *ctx, fpt_pfn_t pfn, unsigned int order);
+	void *is_free_ctx;
 	unsigned long bitmap_leaves;	/* bitmap: leaves per CPU that init makes room for, 0 is the default */
 	unsigned long delta_sets;	/* delta: sets per CPU and generation, a power of two, 0 is the default */
 };
@@ -66,6 +70,7 @@ enum fpt_slot {
 	FPT_SLOT_ARRAY,
 	FPT_SLOT_BITMAP,
 	FPT_SLOT_DELTA,
+	FPT_SLOT_ARRAY2019,
 	FPT_SLOT_OTHER,		/* a tracker of your own */
 	FPT_NR_SLOTS,
 };

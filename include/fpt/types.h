@@ -81,7 +81,7 @@ enum fpt_stat {
 	FPT_STAT_FREED,		/* seen by fpt_free */
 	FPT_STAT_ALLOCATED,	/* seen by fpt_alloc */
 	FPT_STAT_OUTSIDE,	/* freed or allocated in no range: ignored */
-	FPT_STAT_DROPPED,	/* hints lost because a capacity named in the tracker's header was exhausted */
+	FPT_STAT_DROPPED,	/* hints lost, for reasons that the tracker's header names */
 	FPT_STAT_SLOW,		/* events (not pages) that took the slow path that the tracker's header names */
 	FPT_STAT_CLAIMED,
 	FPT_STAT_BUSY,		/* claimed, then FPT_BUSY from isolation, or given up: hint kept */

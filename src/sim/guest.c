@@ -12,9 +12,10 @@
 #include <unistd.h>
 
 #define BLOCK_ISOLATED (UINT64_C(1) << 63)
-#define BLOCK_OWNED (UINT64_C(1) << 32)
+#define BLOCK_OWNED (UINT64_C(1) << 42)
+#define BLOCK_PAGE_ISOLATED (UINT64_C(1) << 21)
 #define BLOCK_TAKEN UINT64_C(1)
-#define BLOCK_TAKEN_MASK (BLOCK_OWNED - 1)
+#define BLOCK_TAKEN_MASK (BLOCK_PAGE_ISOLATED - 1)	/* FPT_MAX_ORDER fits */
 
 struct signature {
 	uint64_t page;
@@ -158,7 +159,7 @@ static void set_up_pages(struct guest *g, const struct trace *t)
 	uint64_t b, p;
 	size_t i;
 
-	memset((void *)g->held, 1, g->nr_pages);
+	memset((void *)g->held, GUEST_PAGE_HELD, g->nr_pages);
 	for (b = 0; b < guest_nr_blocks(g); b++)
 		atomic_init(&g->block[b], (BLOCK_OWNED + BLOCK_TAKEN) << g->order);
 	for (i = 0; i < t->free_before.nr; i++) {
@@ -176,7 +177,8 @@ static void set_up_pages(struct guest *g, const struct trace *t)
 
 		for (p = guest_page(g, e->pfn);
 		     p < guest_page(g, e->pfn) + (UINT64_C(1) << e->order); p++)
-			if (!e->alloc && atomic_load(&g->held[p]) && !(g->flags[p] & GUEST_SIGNED))
+			if (!e->alloc && atomic_load(&g->held[p]) == GUEST_PAGE_HELD &&
+			    !(g->flags[p] & GUEST_SIGNED))
 				sign(g, p);
 	}
 }
@@ -242,6 +244,19 @@ static void add_to_blocks(struct guest *g, uint64_t page, unsigned int order, ui
 	}
 }
 
+static void set_page(struct guest *g, uint64_t page, uint8_t state)
+{
+	/* Pairs with change_page(): what was done to the page comes before. */
+	atomic_store_explicit(&g->held[page], state, memory_order_release);
+}
+
+static bool change_page(struct guest *g, uint64_t page, uint8_t from, uint8_t to)
+{
+	return atomic_compare_exchange_strong_explicit(&g->held[page], &from, to,
+						       memory_order_acquire,
+						       memory_order_relaxed);
+}
+
 bool guest_take(struct guest *g, uint64_t page, unsigned int order)
 {
 	uint64_t first = page >> g->order, last = (page + (UINT64_C(1) << order) - 1) >> g->order,
@@ -254,8 +269,14 @@ bool guest_take(struct guest *g, uint64_t page, unsigned int order)
 		add_to_blocks(g, page, order, -BLOCK_TAKEN);
 		return false;
 	}
-	for (p = page; p < page + (UINT64_C(1) << order); p++)
-		atomic_store_explicit(&g->held[p], 1, memory_order_relaxed);
+	for (p = page; p < page + (UINT64_C(1) << order); p++) {
+		if (change_page(g, p, GUEST_PAGE_FREE, GUEST_PAGE_HELD))
+			continue;
+		while (p-- > page)
+			set_page(g, p, GUEST_PAGE_FREE);
+		add_to_blocks(g, page, order, -BLOCK_TAKEN);
+		return false;
+	}
 	return true;
 }
 
@@ -276,34 +297,95 @@ void guest_disown(struct guest *g, uint64_t page, unsigned int order)
 		if (g->touch)
 			verify(g, p);
 		g->flags[p] &= (uint8_t)~GUEST_SIGNED;
-		atomic_store_explicit(&g->held[p], 0, memory_order_relaxed);
+		set_page(g, p, GUEST_PAGE_GIVING);
 	}
 	add_to_blocks(g, page, order, -BLOCK_OWNED);
 }
 
 void guest_give(struct guest *g, uint64_t page, unsigned int order)
 {
+	uint64_t p;
+
+	for (p = page; p < page + (UINT64_C(1) << order); p++)
+		set_page(g, p, GUEST_PAGE_FREE);
 	add_to_blocks(g, page, order, -BLOCK_TAKEN);
+}
+
+uint64_t guest_taken(const struct guest *g, uint64_t block)
+{
+	return atomic_load_explicit(&g->block[block], memory_order_relaxed) & BLOCK_TAKEN_MASK;
+}
+
+static enum fpt_isolated isolate_block(struct guest *g, uint64_t b)
+{
+	uint64_t now = 0;
+
+	if (atomic_compare_exchange_strong_explicit(&g->block[b], &now, BLOCK_ISOLATED,
+						    memory_order_acq_rel, memory_order_acquire))
+		return FPT_TAKEN;
+	return (now & ~BLOCK_ISOLATED) >= BLOCK_OWNED ? FPT_USED : FPT_BUSY;
+}
+
+static void put_back_pages(struct guest *g, uint64_t page, uint64_t nr, uint64_t isolated)
+{
+	while (isolated--)
+		set_page(g, page + isolated, GUEST_PAGE_FREE);
+	atomic_fetch_sub_explicit(&g->block[page >> g->order], nr * BLOCK_PAGE_ISOLATED,
+				  memory_order_acq_rel);
+}
+
+/* Of one block. The block's word first, so that whoever isolates all of it is met. */
+static enum fpt_isolated isolate_pages(struct guest *g, uint64_t page, uint64_t nr)
+{
+	uint64_t i = 0;
+
+	if (!(atomic_fetch_add_explicit(&g->block[page >> g->order], nr * BLOCK_PAGE_ISOLATED,
+					memory_order_acq_rel) & BLOCK_ISOLATED))
+		while (i < nr && change_page(g, page + i, GUEST_PAGE_FREE, GUEST_PAGE_ISOLATED))
+			i++;
+	if (i == nr)
+		return FPT_TAKEN;
+	put_back_pages(g, page, nr, i);
+	return FPT_BUSY;
+}
+
+/* The part of a range that is in its first page's block. */
+static uint64_t part_of_block(const struct guest *g, uint64_t page, uint64_t end)
+{
+	uint64_t next = ((page >> g->order) + 1) << g->order;
+
+	return (next < end ? next : end) - page;
+}
+
+static void put_back(struct guest *g, uint64_t page, uint64_t end)
+{
+	uint64_t nr;
+
+	for (; page < end; page += nr) {
+		nr = part_of_block(g, page, end);
+		if (nr >> g->order)
+			atomic_fetch_and_explicit(&g->block[page >> g->order], ~BLOCK_ISOLATED,
+						  memory_order_acq_rel);
+		else
+			put_back_pages(g, page, nr, nr);
+	}
 }
 
 enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r)
 {
-	uint64_t first = guest_page(g, r.pfn) >> g->order, nr = r.nr >> g->order, b;
-	enum fpt_isolated answer;
+	uint64_t first = guest_page(g, r.pfn), end = first + r.nr, page, nr;
 
 	if (g->skip_isolation)
 		return FPT_TAKEN;
-	for (b = first; b < first + nr; b++) {
-		uint64_t now = 0;
+	for (page = first; page < end; page += nr) {
+		enum fpt_isolated answer;
 
-		if (atomic_compare_exchange_strong_explicit(&g->block[b], &now, BLOCK_ISOLATED,
-							    memory_order_acq_rel,
-							    memory_order_acquire))
+		nr = part_of_block(g, page, end);
+		answer = nr >> g->order ? isolate_block(g, page >> g->order) :
+			 isolate_pages(g, page, nr);
+		if (answer == FPT_TAKEN)
 			continue;
-		answer = now & ~BLOCK_ISOLATED & ~BLOCK_TAKEN_MASK ? FPT_USED : FPT_BUSY;
-		while (b-- > first)
-			atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED,
-						  memory_order_acq_rel);
+		put_back(g, first, page);
 		return answer;
 	}
 	return FPT_TAKEN;
@@ -311,15 +393,16 @@ enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r)
 
 void guest_put_back(struct guest *g, struct fpt_range r)
 {
-	uint64_t first = guest_page(g, r.pfn) >> g->order, nr = r.nr >> g->order, b;
+	uint64_t first = guest_page(g, r.pfn);
 
-	for (b = first; b < first + nr; b++)
-		atomic_fetch_and_explicit(&g->block[b], ~BLOCK_ISOLATED, memory_order_acq_rel);
+	if (!g->skip_isolation)
+		put_back(g, first, first + r.nr);
 }
 
-bool guest_is_free(struct guest *g, uint64_t pfn)
+bool guest_is_free(const struct guest *g, uint64_t pfn)
 {
-	return !atomic_load_explicit(&g->held[guest_page(g, pfn)], memory_order_relaxed);
+	return atomic_load_explicit(&g->held[guest_page(g, pfn)], memory_order_relaxed) !=
+	       GUEST_PAGE_HELD;
 }
 
 uint64_t guest_count_free(struct guest *g, struct fpt_range r)
@@ -327,7 +410,8 @@ uint64_t guest_count_free(struct guest *g, struct fpt_range r)
 	uint64_t page = guest_page(g, r.pfn), n = 0, i;
 
 	for (i = 0; i < r.nr; i++)
-		n += !atomic_load_explicit(&g->held[page + i], memory_order_relaxed);
+		n += atomic_load_explicit(&g->held[page + i], memory_order_relaxed) !=
+		     GUEST_PAGE_HELD;
 	return n;
 }
 
@@ -336,7 +420,7 @@ void guest_verify_all(struct guest *g)
 	uint64_t p;
 
 	for (p = 0; g->touch && p < g->nr_pages; p++)
-		if (atomic_load_explicit(&g->held[p], memory_order_relaxed))
+		if (atomic_load_explicit(&g->held[p], memory_order_relaxed) == GUEST_PAGE_HELD)
 			verify(g, p);
 }
 

@@ -11,11 +11,12 @@
  * numbers alike (struct guest_span). The part of an allocator that matters here is one word per
  * block:
  *
- *	isolated | pages owned | pages taken
+ *	isolated | pages owned | pages isolated | pages taken
  *
  * taken counts before the alloc hook and until after the free hook; owned between the hooks. So a
  * block with taken == 0 is free and can be isolated; owned != 0 says that an owner's alloc hook
- * has returned.
+ * has returned. What is isolated is the block as a whole, or, for a reporter whose ranges are no
+ * blocks, pages of it (held[]).
  *
  * A trace prescribes which page is taken next. A page of an isolated block cannot be: the real
  * allocator would have chosen another, the replay waits. So a stall here is one that the real one
@@ -63,13 +64,21 @@ struct guest {
 	bool skip_isolation;		/* for tests: isolate says FPT_TAKEN and takes nothing */
 	int fd;				/* memfd, or -1 */
 	char *memory;
-	_Atomic uint8_t *held;		/* per page */
+	_Atomic uint8_t *held;		/* per page: GUEST_PAGE_ below */
 	uint8_t *flags;			/* per page: GUEST_* below; the owner's, or the host's while isolated */
 	uint32_t *generation;		/* per page: how often taken, part of the signature */
 	_Atomic uint64_t *block;	/* per block: see above */
 	_Atomic uint64_t data_loss;	/* signatures that were wrong */
 	_Atomic uint64_t resident;	/* pages, by our own account */
 	_Atomic uint64_t refaults;	/* pages touched again after the host had discarded them */
+};
+
+/* Of a page. Free is all but held: of pages on their way back, and isolated ones, too. */
+enum {
+	GUEST_PAGE_FREE,
+	GUEST_PAGE_HELD,
+	GUEST_PAGE_GIVING,		/* its free hook is called */
+	GUEST_PAGE_ISOLATED,		/* by itself; never in an isolated block */
 };
 
 enum {
@@ -112,15 +121,18 @@ static inline uint64_t guest_pfn(const struct guest *g, uint64_t page)
  * The steps of an event, in this order. Taking: guest_take() until it is true, the alloc hook,
  * guest_own(). Giving back: guest_disown(), the free hook, guest_give().
  */
-bool guest_take(struct guest *g, uint64_t page, unsigned int order);	/* false: a block of it is isolated */
+bool guest_take(struct guest *g, uint64_t page, unsigned int order);	/* false: some of it is isolated */
 void guest_own(struct guest *g, uint64_t page, unsigned int order);
 void guest_disown(struct guest *g, uint64_t page, unsigned int order);
 void guest_give(struct guest *g, uint64_t page, unsigned int order);
 
-/* For the reporter. Ranges are in pfns, whole blocks. */
+/* Pages of a block that are taken. */
+uint64_t guest_taken(const struct guest *g, uint64_t block);
+
+/* For the reporter. Ranges are in pfns, whole blocks or any pages. */
 enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r);
 void guest_put_back(struct guest *g, struct fpt_range r);
-bool guest_is_free(struct guest *g, uint64_t pfn);
+bool guest_is_free(const struct guest *g, uint64_t pfn);
 uint64_t guest_count_free(struct guest *g, struct fpt_range r);
 
 /* Verify every page that is held and was signed; failures go to data_loss. */

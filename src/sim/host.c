@@ -62,17 +62,23 @@ static int discard_pages(struct host *h, uint64_t page, uint64_t nr)
 
 int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *err)
 {
-	unsigned int i, end;
+	return host_discard_ranges(h, b->range, b->nr, err);
+}
+
+int host_discard_ranges(struct host *h, const struct fpt_range *r, size_t nr_ranges,
+			struct trace_error *err)
+{
+	size_t i, end;
 	uint64_t p;
 
 	if (!h->g->touch)
 		return 0;
-	for (i = 0; i < b->nr; i = end) {
-		uint64_t page = guest_page(h->g, b->range[i].pfn), nr = b->range[i].nr;
+	for (i = 0; i < nr_ranges; i = end) {
+		uint64_t page = guest_page(h->g, r[i].pfn), nr = r[i].nr;
 
 		/* Neighbours for the host are so in pfns; across a hole they only seem so. */
-		for (end = i + 1; end < b->nr && b->range[end].pfn == b->range[i].pfn + nr; end++)
-			nr += b->range[end].nr;
+		for (end = i + 1; end < nr_ranges && r[end].pfn == r[i].pfn + nr; end++)
+			nr += r[end].nr;
 		if (discard_pages(h, page, nr)) {
 			snprintf(err->text, sizeof(err->text), "host: discarding %llu pages: %s",
 				 (unsigned long long)nr, strerror(errno));

@@ -25,9 +25,11 @@ struct host {
 enum guest_backing host_backing(enum host_discard how);
 
 /*
- * Discard a batch; neighbouring ranges go in one call. Nothing happens to a guest that is not
- * touched.
+ * Discard a batch, or any ranges; neighbouring ones go in one call. Nothing happens to a guest that
+ * is not touched.
  */
+int host_discard_ranges(struct host *h, const struct fpt_range *r, size_t nr,
+			struct trace_error *err);
 int host_discard(struct host *h, const struct fpt_batch *b, struct trace_error *err);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* quality.c - replay in virtual time: what reporting is worth */
+#include "sim/array2019.h"
 #include "sim/buddy.h"
 #include "sim/setup.h"
 
@@ -28,6 +29,7 @@ struct run {
 	struct setup s;
 	struct fpt_reporter rep;
 	struct buddy *buddy;		/* instead of the tracker's reporter */
+	struct array2019 *collector;	/* likewise */
 	struct fpt_batch batch;		/* with the host until resume_at */
 	uint64_t resume_at;		/* when the pass goes on; NEVER: there is none */
 	uint64_t tick_at;		/* the next pass; NEVER: none is due */
@@ -39,6 +41,9 @@ struct run {
 	uint64_t *full_since;		/* meaningful while the block is wholly free */
 	uint8_t *from_start;		/* wholly free since before time 0: when it became so is not known */
 	uint8_t *reported;		/* wholly free, discarded, untouched since */
+	/* Where ranges are no blocks; NULL where they are. */
+	uint8_t *page_reported;
+	uint32_t *pages_reported;	/* of a block, the same summed up */
 	uint64_t full_pages, reported_pages, peak_pages;
 	double full_time, reported_time, resident_time;	/* pages x ns */
 	uint64_t claimed_pages, claimed_free_pages;
@@ -86,7 +91,7 @@ static struct sim_times summary(struct samples *s)
 static bool block_is_full(struct run *r, uint64_t b)
 {
 	/* No page taken; isolated blocks are free memory, too. */
-	return !(atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX);
+	return !guest_taken(&r->g, b);
 }
 
 static void block_fills(struct run *r, uint64_t b)
@@ -94,14 +99,18 @@ static void block_fills(struct run *r, uint64_t b)
 	r->full_since[b] = r->now;
 	r->reported[b] = 0;
 	r->full_pages += UINT64_C(1) << r->g.order;
+	if (r->page_reported)
+		r->reported_pages += r->pages_reported[b];
 }
 
 static void block_breaks(struct run *r, uint64_t b)
 {
 	r->full_pages -= UINT64_C(1) << r->g.order;
-	if (r->reported[b])
+	if (r->page_reported)
+		r->reported_pages -= r->pages_reported[b];
+	else if (r->reported[b])
 		r->reported_pages -= UINT64_C(1) << r->g.order;
-	else if (!r->from_start[b])
+	if (!r->reported[b] && !r->from_start[b])
 		r->out->censored++;
 	r->reported[b] = 0;
 	r->from_start[b] = 0;
@@ -186,6 +195,93 @@ static void batch_done(struct run *r, struct fpt_batch *batch)
 		fpt_pass_complete(&r->rep, batch, true);
 }
 
+/* A range that may be less than a block: pages count, and the block when all of them do. */
+static void pages_done(struct run *r, const struct fpt_range *range)
+{
+	uint64_t page = guest_page(&r->g, range->pfn), end = page + range->nr, b;
+
+	for (; page < end; page++) {
+		b = page >> r->g.order;
+		if (r->page_reported[page])
+			continue;
+		r->page_reported[page] = 1;
+		r->pages_reported[b]++;
+		if (!block_is_full(r, b))
+			continue;
+		r->reported_pages++;
+		r->reported[b] = r->pages_reported[b] == 1u << r->g.order;
+		if (r->reported[b] && !r->from_start[b])
+			sample(r, &r->free_to_report, r->now - r->full_since[b]);
+	}
+}
+
+static void pages_taken(struct run *r, uint64_t page, uint64_t nr)
+{
+	for (; nr--; page++) {
+		r->pages_reported[page >> r->g.order] -= r->page_reported[page];
+		r->page_reported[page] = 0;
+	}
+}
+
+/* A CPU that has asked is served at once, if its last batch is back. */
+static void collect(struct run *r, unsigned int cpu)
+{
+	if (fpt_array2019_requested(&r->s.t, cpu) &&
+	    array2019_collect(r->collector, cpu, r->now + r->policy->latency_ns))
+		r->out->reports++;
+}
+
+static void collected_done(struct run *r, unsigned int cpu)
+{
+	const struct array2019_batch *b = &r->collector->out[cpu];
+	size_t i;
+
+	if (host_discard_ranges(&r->h, b->ranges, b->nr, r->err))
+		r->failed = true;
+	for (i = 0; i < b->nr; i++)
+		pages_done(r, &b->ranges[i]);
+	array2019_return(r->collector, cpu);
+	collect(r, cpu);
+}
+
+/* What the collectors and the host do up to a point in time. */
+static void collect_until(struct run *r, uint64_t to)
+{
+	unsigned int cpu;
+
+	while (!r->failed && (cpu = array2019_first(r->collector)) < r->collector->nr_cpus &&
+	       r->collector->out[cpu].done_at <= to) {
+		advance(r, r->collector->out[cpu].done_at);
+		collected_done(r, cpu);
+	}
+	advance(r, to);
+}
+
+/* In the initial scan: no time passes. */
+static void collect_now(void *ctx)
+{
+	struct run *r = ctx;
+
+	if (array2019_collect(r->collector, 0, r->now))
+		collected_done(r, 0);
+}
+
+/* An allocation met pages that are out: their CPUs' batches are done now. */
+static void collected_early(struct run *r, const struct trace_event *e)
+{
+	uint64_t pfn, longest = 0;
+	unsigned int cpu;
+
+	for (pfn = e->pfn; pfn < e->pfn + (UINT64_C(1) << e->order); pfn++) {
+		while ((cpu = array2019_find(r->collector, pfn)) < r->collector->nr_cpus) {
+			if (r->collector->out[cpu].done_at - r->now > longest)
+				longest = r->collector->out[cpu].done_at - r->now;
+			collected_done(r, cpu);
+		}
+	}
+	sample(r, &r->stall, longest);
+}
+
 /* The range of the batch that a page is in is done now, the rest when it would have been. */
 static void finish_early(struct run *r, uint64_t page)
 {
@@ -220,6 +316,10 @@ static void tick(struct run *r)
 /* Everything that the reporter and the host do up to a point in time. */
 static void run_until(struct run *r, uint64_t to)
 {
+	if (r->collector) {
+		collect_until(r, to);
+		return;
+	}
 	while (!r->failed) {
 		uint64_t next = r->resume_at < r->tick_at ? r->resume_at : r->tick_at;
 
@@ -257,8 +357,11 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 		 * It would have to wait for the host. Counted, and time stands still for everybody
 		 * else.
 		 */
-		sample(r, &r->stall, r->resume_at - r->now);
-		for (p = page; p < page + (UINT64_C(1) << e->order); p++)
+		if (r->collector)
+			collected_early(r, e);
+		else
+			sample(r, &r->stall, r->resume_at - r->now);
+		for (p = page; !r->collector && p < page + (UINT64_C(1) << e->order); p++)
 			finish_early(r, p);
 		if (!guest_take(&r->g, page, e->order)) {
 			r->failed = true;
@@ -275,10 +378,11 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 			from = page;
 		if (to > page + (UINT64_C(1) << e->order))
 			to = page + (UINT64_C(1) << e->order);
-		if ((atomic_load_explicit(&r->g.block[b], memory_order_relaxed) & UINT32_MAX) ==
-		    to - from)
+		if (guest_taken(&r->g, b) == to - from)
 			block_breaks(r, b);
 	}
+	if (r->page_reported)
+		pages_taken(r, page, UINT64_C(1) << e->order);
 	if (r->buddy)
 		buddy_take(r->buddy, page, e->order);
 	if (!e->hidden)
@@ -305,6 +409,8 @@ static void give(struct run *r, const struct trace_event *e, uint64_t page)
 	for (b = first; b <= last; b++)
 		if (block_is_full(r, b))
 			block_fills(r, b);
+	if (r->collector)
+		collect(r, e->cpu);
 }
 
 static int run_init(struct run *r, const struct trace *t, const struct sim_tracker *tracker,
@@ -359,6 +465,19 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 			block_fills(r, b);
 			r->from_start[b] = 1;
 		}
+	if (tracker->collects) {
+		r->collector = calloc(1, sizeof(*r->collector));
+		r->page_reported = calloc(r->g.nr_pages, sizeof(*r->page_reported));
+		r->pages_reported = calloc(guest_nr_blocks(&r->g), sizeof(*r->pages_reported));
+		if (!r->collector || !r->page_reported || !r->pages_reported) {
+			snprintf(err->text, sizeof(err->text), "no memory for page states");
+			return -1;
+		}
+		if (array2019_init(r->collector, &r->s.t, &owner, r, err))
+			return -1;
+		setup_hint(&r->s, t, config->policy.entries, collect_now, r);
+		collect_now(r);
+	}
 	r->peak_pages = r->g.resident;
 	return 0;
 }
@@ -368,6 +487,11 @@ static void run_destroy(struct run *r)
 	if (r->buddy)
 		buddy_destroy(r->buddy);
 	free(r->buddy);
+	if (r->collector)
+		array2019_destroy(r->collector);
+	free(r->collector);
+	free(r->page_reported);
+	free(r->pages_reported);
 	free(r->full_since);
 	free(r->from_start);
 	free(r->reported);
@@ -393,6 +517,9 @@ static void sum_up(struct run *r)
 	q->recall = r->full_time > 0 ? r->reported_time / r->full_time : 0;
 	q->precision =
 		r->claimed_pages ? (double)r->claimed_free_pages / (double)r->claimed_pages : -1;
+	/* Its collector has asked what is free just before: there is nothing to miss. */
+	if (r->collector)
+		q->precision = -1;
 	q->free_to_report = summary(&r->free_to_report);
 	q->stall = summary(&r->stall);
 	q->discard_calls = r->h.calls;
@@ -440,6 +567,8 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker,
 		 * The trace is over; nothing of the host's is left undone before data is checked.
 		 */
 		batch_done(&r, &r.batch);
+		if (r.collector)
+			collect_until(&r, NEVER);
 		guest_verify_all(&r.g);
 		out->data_loss = r.g.data_loss;
 		if (guest_check_residency(&r.g, err))

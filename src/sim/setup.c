@@ -18,13 +18,15 @@ __thread unsigned int fpt_virtual_cpu;
 }
 
 const struct sim_tracker sim_trackers[] = {
-	{ "none", &fpt_none_ops, false, false, POLICY(100 * MS, 64 * MIB) },
-	{ "lockmap", &fpt_lockmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
-	{ "array", &fpt_array_ops, true, false, POLICY(100 * MS, 64 * MIB) },
-	{ "bitmap", &fpt_bitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
-	{ "xbitmap", &fpt_xbitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	{ "none", &fpt_none_ops, false, false, false, POLICY(100 * MS, 64 * MIB) },
+	{ "lockmap", &fpt_lockmap_ops, true, false, false, POLICY(100 * MS, 64 * MIB) },
+	{ "array", &fpt_array_ops, true, false, false, POLICY(100 * MS, 64 * MIB) },
+	{ "bitmap", &fpt_bitmap_ops, true, false, false, POLICY(100 * MS, 64 * MIB) },
+	{ "xbitmap", &fpt_xbitmap_ops, true, false, false, POLICY(100 * MS, 64 * MIB) },
+	/* Asked for by the hooks: no period. */
+	{ "array2019", &fpt_array2019_ops, true, false, true, POLICY(100 * MS, 64 * MIB) },
 	/* 32 blocks of order 10, as upstream */
-	{ "buddy", &buddy_ops, true, true, POLICY(BUDDY_DELAY_NS, 128 * MIB) },
+	{ "buddy", &buddy_ops, true, true, false, POLICY(BUDDY_DELAY_NS, 128 * MIB) },
 	{ .name = NULL },
 };
 
@@ -85,12 +87,17 @@ void setup_refill(struct setup *s)
 		(void)fpt_refill(&s->t, &m);
 }
 
-/*
- * The largest aligned blocks that make up an extent; drained on the way, as a scan by a reporter
- * would, so that no front is full.
- */
+static void drain(void *ctx)
+{
+	struct setup *s = ctx;
+
+	setup_refill(s);
+	fpt_drain(&s->t);
+}
+
+/* The largest aligned blocks that make up an extent. */
 static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned long capacity,
-			unsigned long *since_drain)
+			unsigned long *since_drain, void (*make_room)(void *ctx), void *ctx)
 {
 	struct fpt *t = &s->t;
 
@@ -102,11 +109,32 @@ static void hint_extent(struct setup *s, uint64_t pfn, uint64_t nr, unsigned lon
 		fpt_free(t, pfn, order);
 		pfn += UINT64_C(1) << order;
 		nr -= UINT64_C(1) << order;
-		if (++*since_drain % capacity == 0) {
-			setup_refill(s);
-			fpt_drain(t);
-		}
+		if (++*since_drain % capacity == 0)
+			make_room(ctx);
 	}
+}
+
+void setup_hint(struct setup *s, const struct trace *t, unsigned long entries,
+		void (*make_room)(void *ctx), void *ctx)
+{
+	unsigned long capacity = entries && entries < 64 ? entries : 64, since_drain = 0;
+	size_t i;
+
+	fpt_virtual_cpu = 0;
+	for (i = 0; i < t->free_before.nr; i++)
+		hint_extent(s, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity,
+			    &since_drain, make_room, ctx);
+}
+
+/* For array2019, which asks in hooks. */
+static bool are_free(void *ctx, fpt_pfn_t pfn, unsigned int order)
+{
+	fpt_pfn_t i;
+
+	for (i = 0; i < 1UL << order; i++)
+		if (!guest_is_free(ctx, pfn + i))
+			return false;
+	return true;
 }
 
 int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
@@ -118,10 +146,10 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 		.nr_cpus = nr_cpus,
 		.order = config->order,
 		.array_entries = config->policy.entries,
+		.is_free = are_free,
+		.is_free_ctx = (void *)(uintptr_t)g,
 	};
 	size_t size = fpt_size(&c);
-	unsigned long capacity = c.array_entries && c.array_entries < 64 ? c.array_entries : 64;
-	unsigned long since_drain = 0;
 	unsigned int i;
 	struct fpt_mem m;
 	int error;
@@ -142,10 +170,8 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 		setup_free(s);
 		return -1;
 	}
-	fpt_virtual_cpu = 0;
-	for (i = 0; i < t->free_before.nr; i++)
-		hint_extent(s, t->free_before.v[i].pfn, t->free_before.v[i].nr, capacity,
-			    &since_drain);
+	if (!tracker->collects)
+		setup_hint(s, t, config->policy.entries, drain, s);
 	return 0;
 }
 

@@ -22,7 +22,8 @@ struct setup {
 
 /*
  * A tracker for nr_cpus virtual CPUs with all of g's pages, and hints for those that are free at
- * time 0 (the initial scan). On error nothing is left to free.
+ * time 0 (the initial scan; tracker->collects: the caller's business). On error nothing is left to
+ * free.
  */
 int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 		  unsigned int nr_cpus, const struct sim_tracker *tracker,
@@ -33,5 +34,11 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
  */
 void setup_refill(struct setup *s);
 void setup_free(struct setup *s);
+/*
+ * The initial scan, on CPU 0: hints for all that is free at time 0. make_room is called on the
+ * way, as a reporter would do it, before a front with so many entries (0: the default) is full.
+ */
+void setup_hint(struct setup *s, const struct trace *t, unsigned long entries,
+		void (*make_room)(void *ctx), void *ctx);
 
 #endif

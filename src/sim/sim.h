@@ -22,7 +22,7 @@ struct sim_policy {
 	uint64_t latency_ns;		/* from handing a batch to the host until it is discarded */
 	unsigned int batch;		/* ranges per batch */
 	uint64_t in_flight;		/* bytes out at once, at most */
-	unsigned long entries;		/* array: entries per CPU and generation */
+	unsigned long entries;		/* array, array2019: entries per CPU and array */
 	bool exact;			/* donate memory for one bit per page, not one per block */
 	enum host_discard discard;
 };
@@ -32,6 +32,7 @@ struct sim_tracker {
 	const struct fpt_ops *ops;
 	bool reports;			/* false: none */
 	bool walks_buddy;		/* upstream's reporting: no hints, see buddy.h */
+	bool collects;			/* array2019: batches per CPU instead of passes */
 	struct sim_policy policy;	/* defaults */
 };
 
@@ -52,7 +53,8 @@ struct sim_quality {
 	uint64_t peak_rss_bytes;
 	double recall;			/* of the truly free memory at this order, reported; time-averaged */
 	double free_gib_minutes;	/* its denominator: the same for every tracker */
-	double precision;		/* of claimed pages, free when checked; negative: nothing was claimed */
+	double precision;		/* of claimed pages, free when checked; negative: nothing was claimed,
+					   or asked for first (array2019) */
 	struct sim_times free_to_report;	/* of blocks that became wholly free in the trace */
 	uint64_t censored;		/* those that were taken, or the trace over, before they were reported */
 	struct sim_times stall;		/* allocations that met an isolated block */

@@ -12,7 +12,7 @@
  * and left out. The reporter is a thread of its own; it makes as many passes per event as the
  * trace's clock asks for, however fast the replay is. Host latency is not simulated here.
  */
-#include "sim/setup.h"
+#include "sim/array2019.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -194,6 +194,8 @@ struct speed_run {
 	struct host h;
 	struct setup s;
 	struct fpt_reporter rep;
+	struct array2019 collector;
+	bool collects;			/* instead of passes */
 	struct worker *workers;
 	unsigned int nr_cpus, spins;
 	uint64_t passes;
@@ -337,6 +339,32 @@ static void pass(struct speed_run *run)
 	run->reporter_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
 }
 
+/* Every CPU that has asked, or every one. */
+static void collect(struct speed_run *run, bool all)
+{
+	double begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < run->collector.nr_cpus && !atomic_load(&run->failed); cpu++) {
+		struct array2019_batch *b = NULL;
+
+		if (all || fpt_array2019_requested(&run->s.t, cpu))
+			b = array2019_collect(&run->collector, cpu, 0);
+		if (!b)
+			continue;
+		if (host_discard_ranges(&run->h, b->ranges, b->nr, run->err))
+			atomic_store(&run->failed, true);
+		array2019_return(&run->collector, cpu);
+		run->passes++;
+	}
+	run->reporter_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
+}
+
+static void collect_all(void *run)
+{
+	collect(run, true);
+}
+
 static uint64_t events_done(struct speed_run *run)
 {
 	uint64_t sum = 0;
@@ -358,10 +386,17 @@ static void *report(void *arg)
 	while (!atomic_load(&run->finished)) {
 		uint64_t done = events_done(run), at = done ? run->t->events[done - 1].ns : 0;
 
-		if (run->passes < at / run->policy->period_ns)
+		if (run->collects) {
+			collect(run, false);
+		} else if (run->passes < at / run->policy->period_ns) {
 			pass(run);
-		else
-			nanosleep(&poll, NULL);
+			continue;
+		}
+		nanosleep(&poll, NULL);
+	}
+	if (run->collects) {
+		collect_all(run);
+		return NULL;
 	}
 	pass(run);
 	pass(run);
@@ -446,6 +481,15 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run,
 			&(struct fpt_policy){ .batch = config->policy.batch, .max_in_flight = in_flight }))
 		abort();
+	run->collects = tracker->collects;
+	if (run->collects) {
+		if (array2019_init(&run->collector, &run->s.t, &owner, run, err))
+			goto out;
+		setup_hint(&run->s, t, config->policy.entries, collect_all, run);
+		collect_all(run);
+		run->passes = 0;
+		run->reporter_ns = 0;
+	}
 	result = run_threads(run, reporting, err);
 	if (!result && touch) {
 		guest_verify_all(&run->g);
@@ -460,6 +504,7 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	out->passes = run->passes;
 	out->data_loss = run->g.data_loss;
 out:
+	array2019_destroy(&run->collector);
 	setup_free(&run->s);
 	guest_destroy(&run->g);
 	free(run->workers);

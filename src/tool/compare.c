@@ -53,13 +53,13 @@ struct progress {
 static const struct argp_option argp_options[] = {
 	{ "tracker", 't', "LIST", 0,
 	  "Trackers, separated by commas (default: all): none, lockmap, array, "
-	  "bitmap, xbitmap, buddy",
+	  "bitmap, xbitmap, array2019, buddy",
 	  0 },
 	{ "policy", 'p', "K=V,...", 0,
 	  "What all trackers' reporters do, instead of their defaults: period_ms "
 	  "(100; buddy 2000), latency_ms (1: of the host), batch (32 ranges), in_flight_mib (64), "
 	  "entries "
-	  "(1000: of array), exact (1; 0: one bit per block), discard (dontneed, punch, free)",
+	  "(1000: of array, array2019), exact (1; 0: one bit per block), discard (dontneed, punch, free)",
 	  0 },
 	{ "order", OPT_ORDER, "N", 0, "Report blocks of 2^N pages (default: 9)", 0 },
 	{ "json", OPT_JSON, "FILE", 0, "Write the results to FILE, too", 0 },
@@ -77,7 +77,7 @@ static int parse_trackers(struct options *o, const char *list)
 
 		if (!t) {
 			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, "
-				   "bitmap, xbitmap, buddy",
+				   "bitmap, xbitmap, array2019, buddy",
 				   (int)length, list);
 			return -1;
 		}

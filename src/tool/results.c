@@ -64,8 +64,8 @@ void print_table(FILE *to, const struct trace *t, const struct result *results, 
 		const struct result *r = &results[i];
 		const struct sim_quality *q = &r->quality;
 
-		fprintf(to, "%-8s", r->tracker->name);
-		cell(to, 7, 1, r->ns_per_event, r->timed);
+		fprintf(to, "%-9s", r->tracker->name);
+		cell(to, 6, 1, r->ns_per_event, r->timed);
 		cell(to, 6, 1, r->reporter_ns_per_event, r->timed && r->tracker->reports &&
 		     !r->tracker->walks_buddy);
 		cell(to, 7, 1, 100 * q->recall, q->free_gib_minutes > 0);
@@ -104,15 +104,17 @@ static json_t *count(uint64_t n)
 /* What a tracker has no use for is null. */
 static json_t *policy_json(const struct sim_tracker *t, const struct sim_policy *p)
 {
-	bool array = !strcmp(t->name, "array");
+	bool array = !strcmp(t->name, "array") || t->collects;
 
-	return json_pack("{s:f, s:f, s:i, s:f, s:o, s:o, s:s}", "period_ms",
-			 (double)p->period_ns / 1e6, "latency_ms", (double)p->latency_ns / 1e6,
-			 "batch", (int)p->batch, "in_flight_mib", (double)p->in_flight / MIB,
-			 "entries",
+	return json_pack("{s:o, s:f, s:o, s:o, s:o, s:o, s:s}", "period_ms",
+			 number((double)p->period_ns / 1e6, !t->collects), "latency_ms",
+			 (double)p->latency_ns / 1e6, "batch",
+			 t->collects ? json_null() : count(p->batch), "in_flight_mib",
+			 number((double)p->in_flight / MIB, !t->collects), "entries",
 			 array ? count(p->entries ? p->entries : FPT_ARRAY_ENTRIES) : json_null(),
-			 "exact", t->walks_buddy ? json_null() : json_boolean(p->exact), "discard",
-			 discard_names[p->discard]);
+			 "exact",
+			 t->walks_buddy || t->collects ? json_null() : json_boolean(p->exact),
+			 "discard", discard_names[p->discard]);
 }
 
 static json_t *result_json(const struct result *r)

@@ -38,6 +38,7 @@ int headers_use(struct fpt *t, const struct fpt_config *config)
 	void *p = fpt_memory_get(size);
 	struct fpt_mem mem = { p, size, true };
 	struct fpt_reporter reporter;
+	struct fpt_range *ranges;
 	struct fpt_batch batch;
 	struct fpt_policy policy;
 	struct fpt_stats stats;
@@ -57,6 +58,9 @@ int headers_use(struct fpt *t, const struct fpt_config *config)
 	fpt_pass_begin(&reporter);
 	while (fpt_pass_next(&reporter, &batch))
 		fpt_pass_complete(&reporter, &batch, true);
+	if (fpt_array2019_requested(t, 0) &&
+	    fpt_array2019_collect(t, &headers_use_owner, p, 0, &ranges) > 0)
+		fpt_array2019_return(t, &headers_use_owner, p, 0, ranges[0].nr > 1);
 	fpt_get_stats(t, &stats);
 	result += fpt_xbitmap_test(&t->back, 1) + fpt_xbitmap_is_coarse(&t->back, 1);
 	fpt_destroy(t);

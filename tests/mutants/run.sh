@@ -42,6 +42,8 @@ a_test hotplug-model-no-rcu test_hotplug.c -DFPT_MODEL -DFPT_MODEL_NO_RCU
 a_test bitmap test_bitmap.c -DFPT_VIRTUAL_CPUS
 a_test bitmap-small test_bitmap.c -DFPT_VIRTUAL_CPUS -DFPT_BITMAP_LEAF_BYTES=64 \
 	-DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u -DFPT_BITMAP_MAX_LEVELS=9u
+a_test array2019 test_array2019.c -DFPT_VIRTUAL_CPUS
+a_test array2019-model test_array2019.c -DFPT_MODEL
 a_test bitmap-model test_bitmap.c -DFPT_MODEL
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
