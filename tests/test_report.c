@@ -1489,7 +1489,270 @@ static void test_exact(void)
 	world_end(&rep);
 }
 
+#ifdef FPT_MODEL
+/* Who waits lets the reporter run. */
+static struct fpt_reporter *waited_for;
+static struct fpt_batch *waited_batch;
+
+static void complete_in_pause(const struct fpt_model_access *a)
+{
+	if (a->kind != FPT_MODEL_PAUSE)
+		return;
+	fpt_model_hook = NULL;
+	fpt_pass_complete(waited_for, waited_batch, true);
+}
+#endif
+
+/* An allocation that meets what the host has: it waits, and can ask for its block first. */
+static void test_wait(void)
+{
+	struct fpt_reporter rep;
+	struct fpt_batch b;
+
+	if (w.protocol == FPT_ISOLATE)
+		return;
+	FOR_ORDERS(order) {
+		world_begin(order, 5);
+		reporter_begin(&rep, policy(3, 5));
+		give_all();
+		FALSE(fpt_in_flight(&w.t, pfn_of(0), order));
+		FALSE(fpt_expedite_due(&rep));
+		fpt_pass_begin(&rep);
+		EQUAL(fpt_pass_claim(&rep, &b), 3);
+		FALSE(fpt_in_flight(&w.t, pfn_of(0), order));	/* claimed only */
+		fpt_expedite(&w.t, pfn_of(0), order);
+		FALSE(fpt_expedite_due(&rep));
+		EQUAL(fpt_pass_submit(&rep, &b), 3);
+		discard(NULL, &b);
+		TRUE(fpt_in_flight(&w.t, pfn_of(0), order));
+		TRUE(fpt_in_flight(&w.t, pfn_of(2), order + 1));	/* the first of two */
+		FALSE(fpt_in_flight(&w.t, pfn_of(3), order + 1));
+		FALSE(fpt_in_flight(&w.t, pfn_of(5), order));	/* in no range */
+		/* From a block that the host has into one that it does not have. */
+		EQUAL(take_pages(pfn_of(2), order + 1), FPT_IN_FLIGHT);
+		EQUAL(stat(FPT_STAT_WAITED), w.block_pages);
+		fpt_expedite(&w.t, pfn_of(2), order + 1);
+		TRUE(fpt_expedite_due(&rep));
+		FALSE(fpt_expedite_due(&rep));
+		fpt_expedite(&w.t, pfn_of(2), order + 1);
+		FALSE(fpt_expedite_due(&rep));			/* known already */
+		FALSE(fpt_batch_expedited(&w.t, &b, 0));
+		TRUE(fpt_batch_expedited(&w.t, &b, 2));
+		fpt_pass_complete_one(&rep, &b, 2, true);
+		FALSE(fpt_in_flight(&w.t, pfn_of(2), order + 1));
+		fpt_wait(&w.t, pfn_of(2), order + 1);
+		/* The others are still out. */
+		TRUE(fpt_in_flight(&w.t, pfn_of(1), order));
+		EQUAL(take(1), FPT_IN_FLIGHT);
+#ifdef FPT_MODEL
+		waited_for = &rep;
+		waited_batch = &b;
+		fpt_model_hook = complete_in_pause;
+		fpt_wait(&w.t, pfn_of(1), order);
+		EQUAL(fpt_model_hook == NULL, true);
+#else
+		fpt_pass_complete(&rep, &b, true);
+#endif
+		FALSE(fpt_in_flight(&w.t, pfn_of(0), order + 1));
+		/* What was taken meanwhile is to be reported again when it is free. */
+		give(1);
+		give_pages(pfn_of(2), order + 1);
+		EQUAL(pass(&rep), 4);
+		EQUAL(w.discarded[0], 1);
+		EQUAL(w.discarded[4], 1);
+		world_end(&rep);
+	}
+}
+
+/* The interface of 2018: chunks of whole blocks, in the order of pages. */
+static void test_hints(void)
+{
+	struct fpt_reporter rep;
+	fpt_pfn_t start, block;
+	struct fpt_mem m;
+	void *memory;
+	size_t size;
+
+	if (w.protocol == FPT_ISOLATE)
+		return;
+	FOR_ORDERS(order) {
+		block = 1ul << order;
+		world_begin_at(order, 8 * block, 6 * block);
+		reporter_begin(&rep, policy(3, 8));
+		/* Lower pages in a range that comes later. */
+		size = fpt_range_size(&w.t, 2 * block, 2 * block, true);
+		memory = malloc(size);
+		m = (struct fpt_mem){ memory, size, false };
+		EQUAL(fpt_add_range(&w.t, 2 * block, 2 * block, &m), FPT_OK);
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), 0);
+		fpt_free(&w.t, 3 * block, order);
+		give(0);
+		give(1);
+		give(2);
+		give(4);
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, block - 1), 0);	/* whole blocks */
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), block);
+		EQUAL(start, 3 * block);
+		EQUAL(fpt_alloc(&w.t, start, order), FPT_IN_FLIGHT);
+		start += block;
+		EQUAL(fpt_get_hints(&w.t, &start, 2 * block + (order > 0)), 2 * block);
+		EQUAL(start, pfn_of(0));
+		/* From the middle of a block: the next one. */
+		start = pfn_of(2) + (order > 0);
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), block);
+		EQUAL(start, order ? pfn_of(4) : pfn_of(2));
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), block);
+		EQUAL(start, order ? pfn_of(2) : pfn_of(4));
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), 0);
+		/* Back in parts, in any order. */
+		fpt_put_hints(&w.t, pfn_of(4), block);
+		fpt_put_hints(&w.t, pfn_of(1), 2 * block);
+		fpt_put_hints(&w.t, pfn_of(0), block);
+		TRUE(fpt_in_flight(&w.t, 3 * block, order));
+		fpt_put_hints(&w.t, 3 * block, block);
+		FALSE(fpt_in_flight(&w.t, 3 * block, order));
+		EQUAL(stat(FPT_STAT_REPORTED), 5 * block);
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), 0);
+		fpt_free(&w.t, 3 * block, order);
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), block);
+		EQUAL(start, 3 * block);
+		fpt_put_hints(&w.t, start, block);
+		fpt_put_hints(&w.t, start, block);	/* once more: nothing is left to do */
+		EQUAL(stat(FPT_STAT_LATE), block);
+		w.discarded[0] = w.discarded[1] = w.discarded[2] = w.discarded[4] = 1;
+		world_end(&rep);
+		free(memory);
+		/* The last page that there can be. */
+		world_begin_at(order, ~0ul - 3 * block + 1, 3 * block);
+		reporter_begin(&rep, policy(3, 8));
+		give(1);
+		give(2);
+		start = 0;
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), 2 * block);
+		EQUAL(start, pfn_of(1));
+		fpt_put_hints(&w.t, start, 2 * block);
+		give(0);
+		EQUAL(fpt_get_hints(&w.t, &start, ~0ul), 0);	/* below start */
+		w.discarded[1] = w.discarded[2] = 1;
+		world_end(&rep);
+	}
+}
+
+/* Memory that is unplugged: not while a block of it is out, and then nothing of it is reported. */
+static void test_removed(void)
+{
+	struct fpt_reporter rep;
+	struct fpt_batch b;
+	struct fpt_mem m;
+	fpt_pfn_t pfn, nr;
+	void *memory;
+	size_t size;
+
+	FOR_ORDERS(order) {
+		world_begin(order, 4);
+		reporter_begin(&rep, policy(1, 4));
+		pfn = 8ul << order;
+		nr = 2ul << order;
+		size = fpt_range_size(&w.t, pfn, nr, true);
+		memory = malloc(size);
+		m = (struct fpt_mem){ memory, size, false };
+		EQUAL(fpt_add_range(&w.t, pfn, nr, &m), FPT_OK);
+		give(1);
+		fpt_pass_begin(&rep);
+		EQUAL(fpt_pass_claim(&rep, &b), 1);
+		EQUAL(fpt_remove_range(&w.t, 0, w.nr), FPT_EBUSY);
+		fpt_pass_drop(&rep, &b);
+		EQUAL(fpt_remove_range(&w.t, 0, w.nr - 1), FPT_ERANGE);
+		EQUAL(fpt_remove_range(&w.t, pfn + 1, nr), FPT_ERANGE);
+		EQUAL(fpt_remove_range(&w.t, 0, nr), FPT_ERANGE);
+		EQUAL(fpt_remove_range(&w.t, pfn + nr, nr), FPT_ERANGE);
+		fpt_free(&w.t, pfn, order);
+		fpt_free(&w.t, pfn + w.block_pages, order);
+		EQUAL(fpt_remove_range(&w.t, pfn, nr), FPT_OK);
+		EQUAL(fpt_remove_range(&w.t, pfn, nr), FPT_ERANGE);
+		free(memory);
+		EQUAL(flush(&rep), FPT_OK);
+		EQUAL(all_discarded(), 1);
+		EQUAL(w.discarded[1], 1);
+		/* Plugged again, smaller; its pages are held. */
+		size = fpt_range_size(&w.t, pfn, w.block_pages, true);
+		memory = malloc(size);
+		m = (struct fpt_mem){ memory, size, false };
+		EQUAL(fpt_add_range(&w.t, pfn, w.block_pages, &m), FPT_OK);
+		EQUAL(flush(&rep), FPT_OK);
+		EQUAL(all_discarded(), 1);
+		/* In the gap it is nobody's. */
+		EQUAL(fpt_remove_range(&w.t, pfn, w.block_pages), FPT_OK);
+		nr = stat(FPT_STAT_OUTSIDE);
+		fpt_free(&w.t, pfn, order);
+		EQUAL(flush(&rep), FPT_OK);
+		EQUAL(stat(FPT_STAT_OUTSIDE) - nr, w.block_pages);
+		world_end(&rep);
+		free(memory);
+	}
+}
+
 #ifndef FPT_TRACKER
+/* What the tracker before held is found after a switch, and what comes later, too. */
+static void switch_to(const struct fpt_ops *ops)
+{
+	struct fpt_config config = { .ops = ops, .nr_cpus = NR_CPUS, .order = 3 };
+	const struct fpt_ops *before = w.ops;
+	struct fpt_reporter rep;
+	void *memory = malloc(fpt_size(&config));
+	struct fpt_mem m = { memory, fpt_size(&config), false };
+	unsigned int i;
+
+	world_begin(3, 6);
+	reporter_begin(&rep, policy(2, 6));
+	config.ops = NULL;
+	EQUAL(fpt_switch(&w.t, &config, &m), FPT_EINVAL);
+	config.ops = &fpt_none_ops;
+	if (w.protocol == FPT_TICKET)
+		EQUAL(fpt_switch(&w.t, &config, &m), FPT_ENOTSUP);
+	config.ops = ops;
+	give(0);
+	give_pages(pfn_of(1), 2);
+	if (ops->init && ops != before) {
+		EQUAL(fpt_switch(&w.t, &config, NULL), FPT_ENOMEM);
+		EQUAL(fpt_tracker(&w.t)->slot, before->slot);
+	}
+	EQUAL(fpt_switch(&w.t, &config, &m), FPT_OK);
+	EQUAL(fpt_tracker(&w.t)->slot, ops->slot);
+	give_pages(pfn_of(1) + 4, 2);
+	give(2);
+	EQUAL(flush(&rep), FPT_OK);
+	for (i = 0; i < 3; i++)
+		EQUAL(w.discarded[i], 1);
+	EQUAL(all_discarded(), 3);
+	EQUAL(fpt_wanted(&w.t), 0);
+	EQUAL(fpt_refill(&w.t, &m), FPT_OK);
+	/* And back: its front is there already. */
+	give(3);
+	config.ops = before;
+	EQUAL(fpt_switch(&w.t, &config, NULL), FPT_OK);
+	give(4);
+	EQUAL(flush(&rep), FPT_OK);
+	EQUAL(all_discarded(), 5);
+	world_end(&rep);
+	free(memory);
+}
+
+static void test_switched(void)
+{
+	switch_to(&fpt_xbitmap_ops);
+	switch_to(&fpt_lockmap_ops);
+	if (w.protocol == FPT_TICKET)
+		return;
+	switch_to(&fpt_array_ops);
+	switch_to(&fpt_bitmap_ops);
+}
+
 /* Nothing is known, so nothing is ever due or found. */
 static void test_none(void **state)
 {
@@ -1567,6 +1830,12 @@ int main(int argc, char **argv)
 		{ "report again", test_report_again },
 		{ "lossy", test_lossy },
 		{ "exact", test_exact },
+		{ "wait", test_wait },
+		{ "hints", test_hints },
+		{ "removed", test_removed },
+#ifndef FPT_TRACKER
+		{ "switched", test_switched },
+#endif
 	};
 	static char name[2 * COUNT(trackers) * COUNT(each)][60];
 	static struct variant variant[2 * COUNT(trackers) * COUNT(each)];

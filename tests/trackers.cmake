@@ -61,6 +61,10 @@ if(NOT FPT_SANITIZE MATCHES thread)
 		fpt_tracker_test(report/${backend} test_report.c ${backend})
 	endforeach()
 	fpt_tracker_test(report/user test_report.c)
+	# As on a C library or a kernel without restartable sequences.
+	add_test(NAME report/user-without-rseq COMMAND test_report-user)
+	set_tests_properties(report/user-without-rseq PROPERTIES LABELS trackers TIMEOUT 600
+		ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
 	fpt_tracker_test(report/small test_report.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 	foreach(tracker array bitmap lockmap xbitmap)
 		fpt_tracker_test(report/static/${tracker} test_report.c
