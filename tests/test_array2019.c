@@ -678,8 +678,8 @@ static void test_switch(void **state)
 	assert_int_equal(report(0), 1);
 	/* Back to the same array; what xbitmap holds is still a pass's. */
 	give(16, 3);
-	assert_int_equal(fpt_switch(&w.t, &(struct fpt_config){ .ops = &fpt_array2019_ops }, NULL),
-			 FPT_OK);
+	config.ops = &fpt_array2019_ops;
+	assert_int_equal(fpt_switch(&w.t, &config, NULL), FPT_OK);
 	give(24, 3);
 	assert_int_equal(report(0), 1);
 	fpt_pass_begin(&rep);
@@ -688,6 +688,7 @@ static void test_switch(void **state)
 	fpt_pass_complete(&rep, &batch, true);
 	end();
 	/* Never used: nothing asks, nothing is there. */
+	config.ops = &fpt_xbitmap_ops;
 	m.size = sizeof(memory);
 	assert_int_equal(fpt_init(&w.t, &config, &m), FPT_OK);
 	assert_false(fpt_array2019_requested(&w.t, 0));
