@@ -4,9 +4,9 @@
 # dispatch.sh COMPILER INCLUDE - a tracker chosen at compile time leaves nothing of the dispatch
 #
 # Two hooks are compiled as a program would have them, and their code is searched for calls through
-# a pointer, tables of operations, the look at which tracker is in use (kept out of line here, so that
-# it has a name) and, with liburcu, its read-side sections. Without FPT_TRACKER, all of these but a
-# table must be found, or the search is blind.
+# a pointer, tables of operations, the look at which tracker is in use (kept out of line here, so
+# that it has a name) and, with liburcu, its read-side sections. Without FPT_TRACKER, all of these
+# but a table must be found, or the search is blind.
 set -eu
 cc=$1 include=$2
 dir=$(mktemp -d)
@@ -15,7 +15,6 @@ trap 'rm -rf "$dir"' EXIT
 cat >"$dir/hooks.c" <<'SOURCE'
 struct fpt;
 static inline const struct fpt_ops *fpt_tracker(struct fpt *t) __attribute__((noinline));
-static inline const struct fpt_ops *fpt_slot_ops(struct fpt *t, unsigned int slot) __attribute__((noinline));
 #include <fpt/fpt.h>
 
 void page_freed(struct fpt *t, fpt_pfn_t pfn);
@@ -55,7 +54,8 @@ fi
 compile dynamic
 n=$(calls dynamic)
 [ "$n" -eq 2 ] || { echo "dispatch at run time: $n indirect calls, expected 2"; exit 1; }
-names dynamic fpt_tracker >/dev/null || { echo "dispatch at run time: no look at the tracker"; exit 1; }
+names dynamic fpt_tracker >/dev/null ||
+	{ echo "dispatch at run time: no look at the tracker"; exit 1; }
 if [ ${#rcu[@]} -gt 0 ]; then
 	compile rcu "${rcu[@]}"
 	names rcu urcu >/dev/null || { echo "dispatch at run time: no read-side section"; exit 1; }
@@ -64,7 +64,8 @@ for header in "$include"/fpt/*.h; do
 	# Whatever a header can be selected by.
 	sed -n 's/.*const struct fpt_ops fpt_\([a-z0-9]*\)_ops .*/\1/p' "$header"
 done >"$dir/trackers"
-[ "$(wc -l <"$dir/trackers")" -ge 5 ] || { echo "trackers are not found: $(xargs <"$dir/trackers")"; exit 1; }
+[ "$(wc -l <"$dir/trackers")" -ge 5 ] ||
+	{ echo "trackers are not found: $(xargs <"$dir/trackers")"; exit 1; }
 while read -r tracker; do
 	compile "$tracker" "${rcu[@]}" -DFPT_TRACKER="$tracker"
 	n=$(calls "$tracker")

@@ -55,10 +55,12 @@ static struct world {
 	fpt_pfn_t pfn, nr;			/* the range */
 	struct fpt t;
 	void *memory, *range_memory;
+	size_t memory_size, range_memory_size;
 	unsigned char *state;			/* of pages, from first on */
 	unsigned int busy[MAX_BLOCKS];
 	unsigned int discarded[MAX_BLOCKS];
 	bool hidden;				/* owners take pages without their hooks */
+	bool may_cancel_early;			/* an alloc comes while a block is being claimed */
 	unsigned int calls;			/* of discard */
 	unsigned int refuse_calls;		/* the host refuses the first so many */
 	unsigned int refuse_at;			/* reporting is, in this one, from 1 on */
@@ -158,19 +160,20 @@ static void world_begin_config(struct fpt_config config, fpt_pfn_t first, fpt_pf
 	EQUAL(w.nr_blocks <= MAX_BLOCKS, true);
 	memset(w.busy, 0, sizeof(w.busy));
 	memset(w.discarded, 0, sizeof(w.discarded));
-	w.hidden = false;
+	w.hidden = w.may_cancel_early = false;
 	w.calls = w.refuse_calls = w.refuse_at = w.free_at = 0;
 	w.clock = w.clock_calls = w.used_asked = 0;
-	size = fpt_size(&config);
-	w.memory = malloc(size);
-	m = (struct fpt_mem){ w.memory, size, false };
+	w.memory_size = fpt_size(&config);
+	w.memory = fpt_memory_get(w.memory_size);
+	m = (struct fpt_mem){ w.memory, w.memory_size, true };
 	EQUAL(fpt_init(&w.t, &config, &m), FPT_OK);
 	size = fpt_range_size(&w.t, pfn, nr, exact);
-	w.range_memory = aligned_alloc(FPT_CACHE_LINE, fpt_mem_cost(size));
+	w.range_memory_size = size;
+	w.range_memory = fpt_memory_get(size);
 	assert_non_null(w.range_memory);
 	if (!exact)		/* what alignment may cost would do for a chunk */
-		size -= FPT_CACHE_LINE;
-	m = (struct fpt_mem){ w.range_memory, size, false };
+		size -= FPT_CACHE_LINE - (-(uintptr_t)w.range_memory & (FPT_CACHE_LINE - 1));
+	m = (struct fpt_mem){ w.range_memory, size, true };
 	EQUAL(fpt_add_range(&w.t, pfn, nr, &m), FPT_OK);
 	w.state = calloc(w.nr_blocks, w.block_pages);
 	assert_non_null(w.state);
@@ -313,12 +316,24 @@ static unsigned int pass(struct fpt_reporter *rep)
 /* Nothing is out, and what was claimed is accounted for. */
 static void check_accounts(const struct fpt_reporter *rep)
 {
-	unsigned long claimed = stat(FPT_STAT_CLAIMED);
+	unsigned long claimed = stat(FPT_STAT_CLAIMED), ended;
 
 	EQUAL(rep->in_flight, 0);
-	EQUAL(claimed, stat(FPT_STAT_BUSY) + stat(FPT_STAT_USED) + stat(FPT_STAT_CANCELLED) +
-		       stat(FPT_STAT_REPORTED) + stat(FPT_STAT_FAILED));
+	ended = stat(FPT_STAT_BUSY) + stat(FPT_STAT_USED) + stat(FPT_STAT_CANCELLED) +
+		stat(FPT_STAT_REPORTED) + stat(FPT_STAT_FAILED);
+	/* A claim that was cancelled before it had looked at its pages does not count. */
+	if (w.may_cancel_early && ended != claimed)
+		ended -= w.block_pages;
+	EQUAL(claimed, ended);
 	EQUAL(stat(FPT_STAT_DROPPED), 0);
+}
+
+static void world_free(void)
+{
+	fpt_destroy(&w.t);
+	fpt_memory_put(w.memory, w.memory_size);
+	fpt_memory_put(w.range_memory, w.range_memory_size);
+	free(w.state);
 }
 
 /* Everything that is free and has not been reported since is found by a flush. */
@@ -337,10 +352,7 @@ static void world_end(struct fpt_reporter *rep)
 		    all_are(pfn_of(b), w.block_pages, FREE))
 			TRUE(w.discarded[b] > 0);
 	check_accounts(rep);
-	fpt_destroy(&w.t);
-	free(w.memory);
-	free(w.range_memory);
-	free(w.state);
+	world_free();
 }
 
 static const unsigned int orders[] = { 0, 1, 3, 6, 9, 13 };
@@ -952,10 +964,7 @@ static void test_min_order_edges(void)
 			EQUAL(w.discarded[i], i >= 2);
 		/* It ends at the last but one. */
 		if (order) {
-			fpt_destroy(&w.t);
-			free(w.memory);
-			free(w.range_memory);
-			free(w.state);
+			world_free();
 			world_begin_at(order, top - 6 * block + 1, 6 * block - 1);
 			reporter_begin(&rep, policy(4, 9));
 			rep.policy.min_order = order + 2;
@@ -1065,6 +1074,44 @@ static void test_granule(void)
 		EQUAL(all_discarded(), 2);
 		world_end(&rep);
 	}
+}
+
+/* Tickets need hooks that see all, trackers that retract, and a bit for every page. */
+static void test_tickets(void)
+{
+	struct fpt_config config = { .ops = w.ops, .nr_cpus = NR_CPUS, .order = 3,
+				     .protocol = FPT_TICKET };
+	struct fpt_reporter rep;
+	size_t size, last;
+
+	world_begin(3, 1);
+	w.memory = realloc(w.memory, fpt_size(&config));
+	for (config.lossy = false;; config.lossy = true) {
+		struct fpt_mem m = { w.memory, fpt_size(&config), false };
+
+		EQUAL(fpt_init(&w.t, &config, &m),
+		      w.ops->retracts && !config.lossy ? FPT_OK : FPT_ENOTSUP);
+		if (config.lossy)
+			break;
+	}
+	world_free();
+	if (w.protocol == FPT_ISOLATE)
+		return;
+	world_begin(3, 1);
+	reporter_begin(&rep, policy(1, 1));
+	last = fpt_range_size(&w.t, 64, 1000, true);
+	w.range_memory = realloc(w.range_memory, last);
+	for (size = 0;; size++) {
+		struct fpt_mem m = { w.range_memory, size, false };
+		int error = fpt_add_range(&w.t, 64, 1000, &m);
+
+		if (!error)
+			break;
+		EQUAL(error, FPT_ENOMEM);
+		EQUAL(m.size, size);
+	}
+	TRUE(size <= last && size + 2 * FPT_CACHE_LINE > last);
+	world_free();
 }
 
 /* The cap, and a policy that changes it while pages are out. */
@@ -1490,6 +1537,154 @@ static void test_exact(void)
 }
 
 #ifdef FPT_MODEL
+/* Something that happens in front of another's access number interrupt_at. */
+static unsigned long interrupt_at;
+static void (*interrupt)(void);
+
+static void interrupt_in(const struct fpt_model_access *a)
+{
+	(void)a;
+	if (--interrupt_at)
+		return;
+	fpt_model_hook = NULL;
+	interrupt();
+}
+
+static void interrupt_before(unsigned long access, void (*what)(void))
+{
+	interrupt_at = access;
+	interrupt = what;
+	fpt_model_hook = interrupt_in;
+}
+
+/* False: there were not so many accesses. */
+static bool interrupted(void)
+{
+	fpt_model_hook = NULL;
+	return !interrupt_at;
+}
+
+static int took;
+
+static void take_page(void)
+{
+	took = take_pages(pfn_of(1), 0);
+}
+
+/* neighbour: the block before is free, too. */
+static void hints_interrupted(bool neighbour)
+{
+	struct fpt_reporter rep;
+	fpt_pfn_t start, got, next;
+	unsigned long at;
+	bool found;
+
+	for (at = 1, found = true; found; at++) {
+		world_begin(2, 3);
+		reporter_begin(&rep, policy(3, 3));
+		w.may_cancel_early = true;
+		give(1);
+		if (neighbour)
+			give(0);
+		start = 0;
+		interrupt_before(at, take_page);
+		got = fpt_get_hints(&w.t, &start, ~0ul);
+		found = interrupted();
+		if (!found)
+			take_page();
+		EQUAL(took, pfn_of(1) - start < got ? FPT_IN_FLIGHT : FPT_OK);
+		/* What was free is got: here or, behind a cancelled block, by the next call. */
+		next = start + got;
+		EQUAL(got / w.block_pages, neighbour + (took == FPT_IN_FLIGHT));
+		if (got)
+			fpt_put_hints(&w.t, start, got);
+		EQUAL(fpt_get_hints(&w.t, &next, ~0ul), 0);
+		give_pages(pfn_of(1), 0);
+		w.discarded[0] = w.discarded[1] = 1;
+		world_end(&rep);
+	}
+	TRUE(at > 20);
+}
+
+/* An allocation at any moment of fpt_get_hints(): it waits for what was got, and only for that. */
+static void test_hints_interrupted(void)
+{
+	if (w.protocol == FPT_ISOLATE)
+		return;
+	hints_interrupted(false);
+	hints_interrupted(true);
+}
+
+static int neighbour_took;
+
+static void take_neighbour(void)
+{
+	neighbour_took = take_pages(pfn_of(1) + 1, 0);
+}
+
+static struct fpt_reporter *interrupting;
+static struct fpt_batch *interrupting_batch;
+
+static void submit(void)
+{
+	fpt_pass_submit(interrupting, interrupting_batch);
+}
+
+/* A claim that is submitted at any moment of an allocation: one of the two is first. */
+static void test_alloc_interrupted(void)
+{
+	struct fpt_reporter rep;
+	struct fpt_batch b;
+	unsigned long at;
+	bool found;
+
+	if (w.protocol == FPT_ISOLATE)
+		return;
+	for (at = 1, found = true; found; at++) {
+		world_begin(2, 3);
+		reporter_begin(&rep, policy(3, 3));
+		give(1);
+		fpt_pass_begin(&rep);
+		EQUAL(fpt_pass_claim(&rep, &b), 1);
+		interrupting = &rep;
+		interrupting_batch = &b;
+		interrupt_before(at, submit);
+		take_page();
+		found = interrupted();
+		if (!found)
+			submit();
+		EQUAL(took, b.nr ? FPT_IN_FLIGHT : FPT_OK);
+		EQUAL(stat(FPT_STAT_CANCELLED), b.nr ? 0 : w.block_pages);
+		EQUAL(stat(FPT_STAT_WAITED), b.nr ? 1 : 0);
+		fpt_pass_complete(&rep, &b, true);
+		give_pages(pfn_of(1), 0);
+		world_end(&rep);
+	}
+	TRUE(at > 5);
+	/* Two allocations: one cancels, and none waits. (But for a lock that the first one holds.) */
+	if (w.ops->slot == FPT_SLOT_LOCKMAP)
+		return;
+	for (at = 1, found = true; found; at++) {
+		world_begin(2, 3);
+		reporter_begin(&rep, policy(3, 3));
+		give(1);
+		fpt_pass_begin(&rep);
+		EQUAL(fpt_pass_claim(&rep, &b), 1);
+		interrupt_before(at, take_neighbour);
+		take_page();
+		found = interrupted();
+		if (!found)
+			take_neighbour();
+		EQUAL(took, FPT_OK);
+		EQUAL(neighbour_took, FPT_OK);
+		EQUAL(stat(FPT_STAT_CANCELLED), w.block_pages);
+		EQUAL(fpt_pass_submit(&rep, &b), 0);
+		give_pages(pfn_of(1), 0);
+		give_pages(pfn_of(1) + 1, 0);
+		world_end(&rep);
+	}
+}
+
 /* Who waits lets the reporter run. */
 static struct fpt_reporter *waited_for;
 static struct fpt_batch *waited_batch;
@@ -1698,6 +1893,15 @@ static void test_removed(void)
 }
 
 #ifndef FPT_TRACKER
+static unsigned int switch_waits;
+
+#ifdef FPT_MODEL
+static void count_waits(void)
+{
+	switch_waits++;
+}
+#endif
+
 /* What the tracker before held is found after a switch, and what comes later, too. */
 static void switch_to(const struct fpt_ops *ops)
 {
@@ -1722,7 +1926,9 @@ static void switch_to(const struct fpt_ops *ops)
 		EQUAL(fpt_switch(&w.t, &config, NULL), FPT_ENOMEM);
 		EQUAL(fpt_tracker(&w.t)->slot, before->slot);
 	}
+	switch_waits = 0;
 	EQUAL(fpt_switch(&w.t, &config, &m), FPT_OK);
+	EQUAL(switch_waits, FPT_RCU_WAITS && ops->slot != before->slot);
 	EQUAL(fpt_tracker(&w.t)->slot, ops->slot);
 	give_pages(pfn_of(1) + 4, 2);
 	give(2);
@@ -1743,14 +1949,45 @@ static void switch_to(const struct fpt_ops *ops)
 	free(memory);
 }
 
+/* More pages than its front can name: what it is asked for is memory that nobody touches. */
+static void switch_beyond(void)
+{
+	struct fpt_config config = { .ops = w.ops, .nr_cpus = 1, .order = FPT_MAX_ORDER };
+	fpt_pfn_t nr = fpt_array_ops.max_pages + 1;
+	size_t size = fpt_size(&config), range_size;
+	void *memory = calloc(1, size), *range_memory;
+	struct fpt_mem m = { memory, size, true };
+	struct fpt t;
+
+	if (w.ops->max_pages || FPT_WORD_BITS < 64)
+		goto out;
+	EQUAL(fpt_init(&t, &config, &m), FPT_OK);
+	range_size = fpt_range_size(&t, 0, nr, false);
+	range_memory = calloc(1, range_size);
+	assert_non_null(range_memory);
+	m = (struct fpt_mem){ range_memory, range_size, true };
+	EQUAL(fpt_add_range(&t, 0, nr, &m), FPT_OK);
+	config.ops = &fpt_array_ops;
+	EQUAL(fpt_switch(&t, &config, NULL), FPT_ERANGE);
+	EQUAL(fpt_tracker(&t)->slot, w.ops->slot);
+	fpt_destroy(&t);
+	free(range_memory);
+out:
+	free(memory);
+}
+
 static void test_switched(void)
 {
+#ifdef FPT_MODEL
+	fpt_model_rcu_synchronize = count_waits;
+#endif
 	switch_to(&fpt_xbitmap_ops);
 	switch_to(&fpt_lockmap_ops);
 	if (w.protocol == FPT_TICKET)
 		return;
 	switch_to(&fpt_array_ops);
 	switch_to(&fpt_bitmap_ops);
+	switch_beyond();
 }
 
 /* Nothing is known, so nothing is ever due or found. */
@@ -1821,6 +2058,7 @@ int main(int argc, char **argv)
 		{ "minimum order: coarse", test_min_order_coarse },
 		{ "minimum order: reporters", test_min_order_reporters },
 		{ "granule", test_granule },
+		{ "tickets", test_tickets },
 		{ "cap", test_cap },
 		{ "expired", test_expired },
 		{ "claim, submit", test_claim_submit },
@@ -1832,6 +2070,10 @@ int main(int argc, char **argv)
 		{ "exact", test_exact },
 		{ "wait", test_wait },
 		{ "hints", test_hints },
+#ifdef FPT_MODEL
+		{ "hints, interrupted", test_hints_interrupted },
+		{ "alloc, interrupted", test_alloc_interrupted },
+#endif
 		{ "removed", test_removed },
 #ifndef FPT_TRACKER
 		{ "switched", test_switched },

@@ -4,6 +4,7 @@
 #
 # One source makes several tests: with other sizes of chunks, with each backend, with the tracker
 # chosen at compile time. The target `mutants` plants mistakes that these tests must find (2 minutes).
+# With FPT_COVERAGE, the target `coverage` runs the fast ones and says what of the headers they reach.
 
 function(fpt_tracker_test name source)
 	string(REPLACE / - target test_${name})
@@ -14,6 +15,7 @@ function(fpt_tracker_test name source)
 	target_link_libraries(${target} PRIVATE fpt fpt-options PkgConfig::CMOCKA Threads::Threads)
 	add_test(NAME ${name} COMMAND ${target})
 	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600)
+	set_property(GLOBAL APPEND PROPERTY FPT_TRACKER_TESTS ${target})
 endfunction()
 
 # The bitmap's own: as it is, and so small that few pages reach its directory's upper levels.
@@ -53,7 +55,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 		endforeach()
 	endforeach()
 	fpt_tracker_test(trackers/user test_trackers.c FPT_XBITMAP_CHUNK_BYTES=64)
-	foreach(tracker xbitmap array)
+	foreach(tracker xbitmap array bitmap)
 		fpt_tracker_test(trackers/static/${tracker} test_trackers.c
 			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=64 FPT_TRACKER=${tracker})
 	endforeach()
@@ -99,3 +101,10 @@ endif()
 
 add_custom_target(mutants USES_TERMINAL COMMAND ${CMAKE_COMMAND} -E env CC=${CMAKE_C_COMPILER}
 	${CMAKE_CURRENT_SOURCE_DIR}/mutants/run.sh)
+
+if(FPT_COVERAGE)
+	get_property(tests GLOBAL PROPERTY FPT_TRACKER_TESTS)
+	add_custom_target(coverage USES_TERMINAL
+		COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/coverage.sh ${PROJECT_BINARY_DIR})
+	add_dependencies(coverage ${tests})
+endif()
