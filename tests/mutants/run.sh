@@ -7,8 +7,8 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
-#				its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		one of those below; which of its tests (bitmap and bitmap-small always run all of
+#				theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -23,19 +23,24 @@ trap 'rm -rf "$work"' EXIT
 
 flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
 declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
-	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
+	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c
+	[switch]=test_switch.c [switch-rcu]=test_switch.c [switch-model]=test_switch.c
+	[hotplug]=test_hotplug.c [hotplug-model]=test_hotplug.c [hotplug-model-no-rcu]=test_hotplug.c)
 declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
-	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
+	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL
+	[switch]=-DFPT_VIRTUAL_CPUS [switch-rcu]=-DFPT_VIRTUAL_CPUS [switch-model]=-DFPT_MODEL
+	[hotplug]=-DFPT_VIRTUAL_CPUS [hotplug-model]=-DFPT_MODEL [hotplug-model-no-rcu]=-DFPT_MODEL)
 # As in trackers.cmake.
-declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
+declare -A more=([switch-rcu]="-DFPT_RCU -lurcu-bp" [hotplug-model-no-rcu]=-DFPT_MODEL_NO_RCU
+	[bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
 	-DFPT_BITMAP_MAX_LEVELS=9u")
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
 # build TEST HEADERS PROGRAM
 build()
 {
-	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" ${sizes[$1]-} -I"$2" -I"$tests" \
-		"$tests/${source[$1]}" -o "$3" -lcmocka
+	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" -D_GNU_SOURCE -I"$2" -I"$tests" \
+		"$tests/${source[$1]}" -o "$3" -lcmocka -pthread ${more[$1]-}
 }
 
 # replace FILE OLD NEW: 1 when OLD is not there exactly once
@@ -103,7 +108,7 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model bitmap bitmap-small bitmap-model; do
+for test in "${!source[@]}"; do
 	(
 		build $test "$here/../../include" "$work/$test" &&
 			"$work/$test" >"$work/$test.log" 2>&1 && exit 0
