@@ -2,14 +2,16 @@
 /*
  * fuzz_trackers.c - bytes as the life of a tracker, beside a naive model of its pages
  *
- * The input is run once per tracker. It begins with the tracker's shape; every further operation
- * is a byte and its arguments, and bytes that are missing are 0. So every input means something,
- * and most changes of one byte change one operation.
+ * The input is run once per tracker, which is the one that it begins with: operations may switch to
+ * others. It begins with the tracker's shape; every further operation is a byte and its arguments,
+ * and bytes that are missing are 0. So every input means something, and most changes of one byte
+ * change one operation.
  *
  * Interrupts. The headers are built with the backend "model", which announces every access. An
  * operation can ask that another runs inside of the next one, before its n-th access, on any CPU:
  * what an interrupt or a preempting thread does. They nest, so that not every interleaving can be
- * had; tests/explore.h does those.
+ * had; tests/explore.h does those. There are no grace periods: an interrupt could not wait for what
+ * it has interrupted. So the fronts of earlier trackers are drained for good.
  *
  * Checked, always:
  *	- isolate is asked for whole blocks of added ranges only, none of them in a live claim
@@ -23,6 +25,7 @@
  *	- at the end every free block is reported, unless the tracker counted drops
  */
 #define FPT_MODEL
+#define FPT_MODEL_NO_RCU
 #define FPT_XBITMAP_CHUNK_BYTES 8
 #define FPT_XBITMAP_MAX_RANGES 3
 
@@ -30,6 +33,7 @@
 
 #include <stdio.h>
 
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define MAX_CPUS 4u
 #define MAX_NR 8192u			/* pages per range */
 #define MAX_CLAIMS 8u
@@ -57,6 +61,7 @@ enum { BLOCK_CLAIMED = 1, BLOCK_REPORTED = 2 };
 struct donation {
 	char *all;		/* CANARY bytes, the donated ones, CANARY bytes */
 	size_t size;
+	bool exact;		/* a range's: all chunks are there */
 };
 
 struct model_range {
@@ -65,6 +70,8 @@ struct model_range {
 	uint8_t *page;		/* enum page_state */
 	uint8_t *block;
 	struct donation donation;
+	size_t given;		/* bytes that the tracker took */
+	unsigned int slot;
 };
 
 struct model_reporter {
@@ -85,11 +92,16 @@ struct model {
 
 	struct fpt t;
 	struct fpt_config config;
-	struct donation front;
+	struct donation front, switch_front[FPT_NR_SLOTS];
 	struct model_range range[FPT_XBITMAP_MAX_RANGES];
 	unsigned int nr_ranges;
 	fpt_pfn_t last_page;	/* that an event was for */
-	bool adding;		/* one fpt_add_range() at a time */
+	bool adding;		/* a range, removing one, or switching: one at a time */
+	const struct model_range *removing;
+	unsigned long slot_span[FPT_XBITMAP_MAX_RANGES];	/* dense numbers; 0: never used */
+	bool slot_used[FPT_XBITMAP_MAX_RANGES];
+	unsigned int min_order;		/* of both reporters' policies */
+	bool keeps;			/* there was one */
 	struct model_reporter reporter[NR_REPORTERS];
 	struct model_claim claim[MAX_CLAIMS];
 	unsigned int nr_claims;
@@ -105,6 +117,12 @@ struct model {
 	unsigned int depth;
 	bool interrupted;		/* since the outermost operation began */
 	bool ever_interrupted;
+
+	/* What the switches so far leave to be known. */
+	unsigned long switches;
+	bool exact;			/* all trackers so far retract: bits are known */
+	bool blind;			/* one did not see frees, or counted as the model cannot */
+	bool outside_unknown;		/* what a front held of a removed range is counted, too */
 };
 
 static struct model *current;
@@ -182,7 +200,17 @@ static uint8_t *block_of(struct model *m, const struct model_range *r, fpt_pfn_t
 
 static bool sees_everything(const struct model *m)
 {
-	return m->config.ops->retracts;
+	return m->exact;
+}
+
+/* Is all of the aligned run of min_order around a claim free, as far as pages are known? */
+static bool run_is_free(struct model *m, struct fpt_range claim)
+{
+	fpt_pfn_t first = claim.pfn >> m->min_order << m->min_order, nr = 1UL << m->min_order;
+	struct model_range *r = range_of(m, claim.pfn);
+
+	return first >= r->pfn && first - r->pfn + (nr - 1) < r->nr &&
+	       !memchr(&r->page[first - r->pfn], HELD, nr);
 }
 
 /* The allocator's side of the isolate protocol, for any claim. */
@@ -226,9 +254,12 @@ static enum fpt_isolated isolate(void *ctx, struct fpt_range claim)
 
 	fpt_model_hook = NULL;	/* not a moment of the program's */
 	if (sees_everything(m) && !m->interrupted &&
-	    !fpt_xbitmap_is_coarse(&m->t.back, claim.pfn))
+	    !fpt_xbitmap_is_coarse(&m->t.back, claim.pfn)) {
 		REQUIRE("claimed with a page held",
 			!memchr(&r->page[claim.pfn - r->pfn], HELD, claim.nr));
+		if (m->min_order > m->config.order && r->donation.exact)
+			REQUIRE("claimed below the policy's order", run_is_free(m, claim));
+	}
 	fpt_model_hook = hook;
 	return take(m, claim);
 }
@@ -278,10 +309,21 @@ static void completed(struct model *m, const struct fpt_range *claim, bool ok)
 
 static void one_operation(struct model *m);
 
+/* A lock is held with interrupts off. */
+static bool locked(struct model *m)
+{
+	struct fpt_lockmap *l = (struct fpt_lockmap *)m->t.front[FPT_SLOT_LOCKMAP];
+
+	return l && l->lock.held.v;
+}
+
 static void interrupt(const struct fpt_model_access *access)
 {
 	struct model *m = current;
 	unsigned int cpu = fpt_model_cpu;
+
+	if (locked(m))
+		return;
 
 	if (m->interrupt_rmw && access->kind != FPT_MODEL_RMW)
 		return;
@@ -303,7 +345,8 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 	bool take = r && r->page[pfn - r->pfn] == FREE;
 	uint8_t from = take ? FREE : HELD, now = take ? TAKING : FREEING;
 	fpt_pfn_t nr, i;
-	unsigned long outside;
+	const struct fpt_ops *ops;
+	unsigned long outside, switches;
 	int result = FPT_OK;
 
 	m->last_page = pfn;
@@ -312,7 +355,7 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 		for (i = 0, outside = 0; i < nr; i++) {
 			r = range_of(m, pfn + i);
 			outside += !r;
-			if (r && r->page[pfn + i - r->pfn] != from)
+			if (r && (r == m->removing || r->page[pfn + i - r->pfn] != from))
 				break;
 		}
 		if (i == nr && pfn + (nr - 1) >= pfn)
@@ -333,6 +376,8 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 		*block &= (uint8_t)~BLOCK_REPORTED;
 	}
 	m->outside_events += outside != 0;
+	ops = m->config.ops;
+	switches = m->switches;
 	if (take)
 		result = fpt_alloc(&m->t, pfn, order);
 	else
@@ -346,9 +391,13 @@ static void event(struct model *m, fpt_pfn_t pfn, unsigned int order)
 		REQUIRE("a page changed hands inside its hook", r->page[pfn + i - r->pfn] == now);
 		r->page[pfn + i - r->pfn] = take ? HELD : FREE;
 	}
+	if (m->switches != switches)
+		m->blind = true;	/* it began under either tracker */
+	if (ops == &fpt_none_ops)
+		return;
 	*(take ? &m->allocated : &m->freed) += nr;
 	/* The array does not look at where an allocated page is. */
-	if (!take || m->config.ops != &fpt_array_ops)
+	if (!take || ops != &fpt_array_ops)
 		m->outside += outside;
 }
 
@@ -372,8 +421,7 @@ static void add_range(struct model *m)
 	unsigned int where = byte(m), nr = two_bytes(m) % MAX_NR, how = byte(m), i;
 	unsigned int misalign = how >> 3 & 15, at = two_bytes(m);
 	struct model_range new, *r = &new;
-	bool exact = how & 1, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
-	bool possible, overlap = false;
+	bool exact = how & 1, possible, full, overlap = false;
 	size_t size, least;
 	struct fpt_mem mem, before;
 	fpt_pfn_t last;
@@ -412,6 +460,11 @@ static void add_range(struct model *m)
 
 		overlap |= mine <= last_block && first <= mine + (r->nr_blocks - 1);
 	}
+	for (r->slot = 0; r->slot < FPT_XBITMAP_MAX_RANGES; r->slot++)
+		if (!m->slot_span[r->slot] || (!m->slot_used[r->slot] &&
+		    m->slot_span[r->slot] >= r->nr_blocks << m->config.order))
+			break;
+	full = r->slot == FPT_XBITMAP_MAX_RANGES;
 	size = fpt_range_size(&m->t, r->pfn, r->nr, exact);
 	least = fpt_range_size(&m->t, r->pfn, r->nr, false);
 	if (!possible) {
@@ -423,6 +476,7 @@ static void add_range(struct model *m)
 	if (how & 4)	/* more or less than was said */
 		size = size * (at >> 8) / 128;
 	mem = donate(&r->donation, size, misalign, how & 2);
+	r->donation.exact = exact && !(how & 4);
 	before = mem;
 	/* Before the tracker knows it: a hook may run as soon as it does. */
 	r->page = (uint8_t *)calloc(r->nr + 1, 1);
@@ -437,7 +491,11 @@ static void add_range(struct model *m)
 		REQUIRE("added, impossible", possible && !overlap && !full);
 		REQUIRE("more was taken than given", mem.size <= before.size &&
 			(char *)mem.base + mem.size == (char *)before.base + before.size);
-		m->given += before.size - mem.size;
+		r->given = before.size - mem.size;
+		m->given += r->given;
+		m->slot_used[r->slot] = true;
+		if (!m->slot_span[r->slot])
+			m->slot_span[r->slot] = r->nr_blocks << m->config.order;
 		m->range[m->nr_ranges++] = *r;
 		return;
 	}
@@ -454,6 +512,85 @@ static void add_range(struct model *m)
 	free(r->donation.all);
 	free(r->page);
 	free(r->block);
+}
+
+static void free_range(struct model_range *r)
+{
+	check_donation(&r->donation);
+	free(r->donation.all);
+	free(r->page);
+	free(r->block);
+}
+
+static bool is_out(const struct model *m, const struct model_range *r)
+{
+	unsigned int i, k;
+
+	for (i = 0; i < m->nr_claims; i++)
+		if (m->claim[i].range.pfn - r->pfn < r->nr)
+			return true;
+	for (i = 0; i < NR_REPORTERS; i++)
+		for (k = 0; k < m->reporter[i].batch.nr; k++)
+			if (m->reporter[i].batch.range[k].pfn - r->pfn < r->nr)
+				return true;
+	return false;
+}
+
+/* Not from an interrupt: nothing but what interrupts this may be under way. */
+static void remove_range(struct model *m)
+{
+	unsigned int which = byte(m), slot;
+	struct model_range *r;
+	int result;
+
+	if (m->depth > 1 || !m->nr_ranges)
+		return;
+	r = &m->range[which % m->nr_ranges];
+	REQUIRE("removed, another", fpt_remove_range(&m->t, r->pfn, r->nr + 1) == FPT_ERANGE);
+	m->adding = true;
+	m->removing = r;
+	result = fpt_remove_range(&m->t, r->pfn, r->nr);
+	m->adding = false;
+	m->removing = NULL;
+	if (is_out(m, r)) {
+		REQUIRE("removed, a block is out", result == FPT_EBUSY);
+		return;
+	}
+	REQUIRE("removed", result == FPT_OK);
+	slot = r->slot;
+	m->slot_used[slot] = false;
+	m->given -= r->given;
+	m->outside_unknown |= m->t.fronts.v != 0;
+	free_range(r);
+	*r = m->range[--m->nr_ranges];
+}
+
+static const struct fpt_ops *const trackers[] = {
+	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
+};
+
+static void switch_to(struct model *m, const struct fpt_ops *ops)
+{
+	struct fpt_config config = m->config;
+	bool first = ops->init && !m->t.front[ops->slot];
+	struct fpt_mem mem = { NULL, 0, false };
+	size_t size = 0;
+
+	if (m->adding)
+		return;
+	config.ops = ops;
+	if (first) {
+		size = ops->size(&config);
+		mem = donate(&m->switch_front[ops->slot], size, 0, false);
+	}
+	m->adding = true;
+	m->switches++;
+	m->exact &= ops->retracts;
+	m->blind |= ops == &fpt_none_ops;
+	REQUIRE("switched", fpt_switch(&m->t, &config, first ? &mem : NULL) == FPT_OK);
+	m->adding = false;
+	m->config.ops = ops;
+	m->given += size - mem.size;
 }
 
 static unsigned long nr_blocks(const struct model *m)
@@ -502,6 +639,29 @@ static void pass(struct model *m, struct model_reporter *p, bool ok)
 		if (n > limit + 4 * MAX_NR)
 			REQUIRE("a pass does not end, interrupted", false);
 	}
+}
+
+static bool host_discard(void *ctx, const struct fpt_batch *b)
+{
+	struct model *m = (struct model *)ctx;
+	unsigned int i;
+
+	for (i = 0; i < b->nr; i++) {
+		check_submitted(m, &b->range[i]);
+		completed(m, &b->range[i], true);
+	}
+	return true;
+}
+
+static void flush(struct model_reporter *p)
+{
+	static const struct fpt_host_ops host = { host_discard, NULL };
+
+	if (p->busy || p->batch.nr)
+		return;
+	p->busy = true;
+	REQUIRE("flushed", fpt_flush(&p->rep, &host, 0) == FPT_OK);
+	p->busy = false;
 }
 
 static void claim(struct model *m)
@@ -563,6 +723,11 @@ static void one_operation(struct model *m)
 	m->depth++;
 	if (what & 0x40)
 		fpt_model_cpu = (what >> 5) % m->config.nr_cpus;
+	/* Reporters rest while a range is removed. */
+	if (m->removing && (what & 15) > 5 && (what & 15) < 12) {
+		m->depth--;
+		return;
+	}
 	switch (what & 15) {
 	case 0:
 	case 1:
@@ -617,13 +782,19 @@ static void one_operation(struct model *m)
 		advance(m, how >> 2, how & 1, how & 2);
 		break;
 	case 12:
-		m->busy_left = byte(m) % 8;
+		how = byte(m);
+		if (how >> 4 == 15)
+			remove_range(m);
+		else if (how >> 4 == 14)
+			switch_to(m, trackers[(how & 15) % COUNT(trackers)]);
+		else if (how >> 4 == 13 && !m->removing)
+			flush(p);
+		else
+			m->busy_left = how % 8;
 		break;
 	default:
-		/* A lock is held with interrupts off. */
 		how = byte(m);
-		if (m->config.ops != &fpt_lockmap_ops)
-			m->interrupt_in = (how & 0x7f) + 1;
+		m->interrupt_in = (how & 0x7f) + 1;
 		m->interrupt_rmw = how & 0x80;
 		break;
 	}
@@ -644,17 +815,22 @@ static void check_counters(struct model *m)
 		out += m->claim[i].range.nr;
 	for (i = 0; i < NR_REPORTERS; i++)
 		out += m->reporter[i].rep.in_flight;
-	REQUIRE("claimed pages", c[FPT_STAT_CLAIMED] == out + c[FPT_STAT_BUSY] + c[FPT_STAT_USED] +
-		c[FPT_STAT_REPORTED] + c[FPT_STAT_FAILED]);
+	out += c[FPT_STAT_BUSY] + c[FPT_STAT_USED] + c[FPT_STAT_REPORTED] + c[FPT_STAT_FAILED];
+	/* Blocks that min_order keeps may count as claimed. */
+	REQUIRE("claimed pages", m->keeps ? c[FPT_STAT_CLAIMED] >= out
+						     : c[FPT_STAT_CLAIMED] == out);
 	REQUIRE("reported", c[FPT_STAT_REPORTED] == m->reported);
 	REQUIRE("failed", c[FPT_STAT_FAILED] == m->failed);
-	if (m->config.ops == &fpt_none_ops) {
+	if (m->config.ops == &fpt_none_ops && !m->switches) {
 		REQUIRE("nothing is known", !c[FPT_STAT_FREED] && !c[FPT_STAT_CLAIMED]);
 		return;
 	}
-	REQUIRE("freed", c[FPT_STAT_FREED] == m->freed);
-	REQUIRE("allocated", c[FPT_STAT_ALLOCATED] == m->allocated);
-	REQUIRE("outside", c[FPT_STAT_OUTSIDE] == m->outside);
+	if (!m->blind) {
+		REQUIRE("freed", c[FPT_STAT_FREED] == m->freed);
+		REQUIRE("allocated", c[FPT_STAT_ALLOCATED] == m->allocated);
+		if (!m->outside_unknown)
+			REQUIRE("outside", c[FPT_STAT_OUTSIDE] == m->outside);
+	}
 	if (sees_everything(m)) {
 		REQUIRE("dropped", !c[FPT_STAT_DROPPED]);
 		if (!m->ever_interrupted)
@@ -689,6 +865,9 @@ static void finish(struct model *m)
 	m->interrupt_in = 0;
 	m->interrupted = false;
 	m->busy_left = 0;
+	m->min_order = 0;
+	for (i = 0; i < NR_REPORTERS; i++)
+		m->reporter[i].rep.policy.min_order = 0;
 	check_bits(m);
 	while (m->nr_claims)
 		advance(m, 0, true, true);
@@ -702,7 +881,7 @@ static void finish(struct model *m)
 	check_counters(m);
 	check_bits(m);
 	fpt_get_stats(&m->t, &stats);
-	if (stats.count[FPT_STAT_DROPPED] || m->config.ops == &fpt_none_ops)
+	if (stats.count[FPT_STAT_DROPPED] || m->blind)
 		return;
 	for (i = 0; i < m->nr_ranges; i++) {
 		struct model_range *r = &m->range[i];
@@ -726,7 +905,8 @@ static void finish(struct model *m)
 
 static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data, size_t size)
 {
-	unsigned int shape, batch, i;
+	unsigned int shape, batch, entries, i;
+	struct fpt_policy policy = { .batch = 0 };
 	struct fpt_mem mem;
 	size_t front;
 
@@ -739,7 +919,14 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	m->config.ops = ops;
 	m->config.nr_cpus = shape % MAX_CPUS + 1;
 	m->config.order = byte(m) % 14;
-	m->config.array_entries = byte(m) % 32;
+	entries = byte(m);
+	m->config.array_entries = entries % 32;
+	/* A little below the order of reporting, and more above. */
+	if (entries / 32 && m->config.order + entries / 32 > 2)
+		m->min_order = m->config.order + entries / 32 - 2;
+	m->keeps = m->min_order != 0;
+	m->exact = ops->retracts;
+	m->blind = ops == &fpt_none_ops;
 	batch = byte(m);
 	front = fpt_size(&m->config);
 	mem = donate(&m->front, front, shape >> 2 & 63, shape & 1);
@@ -752,13 +939,12 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	}
 	REQUIRE("init", fpt_init(&m->t, &m->config, &mem) == FPT_OK && mem.size <= front);
 	m->given = front - mem.size;
-	for (i = 0; i < NR_REPORTERS; i++) {
-		unsigned long cap = (batch >> 5) + 1UL;
-
-		REQUIRE("reporter",
-			fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m,
-					&(struct fpt_policy){ .batch = batch % 32 + 1, .max_in_flight = cap << m->config.order }) == FPT_OK);
-	}
+	policy.batch = batch % 32 + 1;
+	policy.max_in_flight = ((batch >> 5) + 1UL) << m->config.order;
+	policy.min_order = m->min_order;
+	for (i = 0; i < NR_REPORTERS; i++)
+		REQUIRE("reporter", fpt_reporter_init(&m->reporter[i].rep, &m->t, &owner, m,
+						      &policy) == FPT_OK);
 	fpt_model_hook = interrupt;
 	while (m->left) {
 		m->interrupted = false;
@@ -770,23 +956,21 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	fpt_destroy(&m->t);
 	check_donation(&m->front);
 	free(m->front.all);
-	for (i = 0; i < m->nr_ranges; i++) {
-		check_donation(&m->range[i].donation);
-		free(m->range[i].donation.all);
-		free(m->range[i].page);
-		free(m->range[i].block);
+	for (i = 0; i < FPT_NR_SLOTS; i++) {
+		if (m->switch_front[i].all)
+			check_donation(&m->switch_front[i]);
+		free(m->switch_front[i].all);
 	}
+	for (i = 0; i < m->nr_ranges; i++)
+		free_range(&m->range[i]);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct fpt_ops *const ops[] = {
-		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
-	};
 	static struct model m;
 	unsigned int i;
 
-	for (i = 0; i < sizeof(ops) / sizeof(ops[0]); i++)
-		run(&m, ops[i], data, size);
+	for (i = 0; i < COUNT(trackers); i++)
+		run(&m, trackers[i], data, size);
 	return 0;
 }

@@ -3,9 +3,9 @@
  * pool.h - a small allocator, owners who sign their pages, and a host that discards: for tests
  *
  * Pages come in modules, which are plugged in and out: each is a range of the tracker. Owners sign
- * what they take and verify it before they give it back (pool.lost). The host turns what it is given
- * into zeroes. So the pages themselves are the model: when all is quiet and two passes are over,
- * every block that is wholly free reads as zeroes, or a hint was lost (pool_missed()).
+ * what they take and verify it before they give it back (pool.lost). The host turns what it is
+ * given into zeroes. So the pages themselves are the model: when all is quiet and two passes are
+ * over, every block that is wholly free reads as zeroes, or a hint was lost (pool_missed()).
  *
  * What threads share is accessed with the seam's primitives, so that one pool serves threads of the
  * operating system, one thread, and explore.h. Signatures are not: ThreadSanitizer shall see a host
@@ -437,7 +437,7 @@ static void *pool_work(void *arg)
 	pool_set_cpu(1 + id);
 	while (!fpt_load(&pool_stop, relaxed)) {
 		if (pool_random(&random) % 64 == 0) {
-			target = pool_random(&random) % 3 ? pool_random(&random) % POOL_MAX_HELD : 0;
+			target = pool_random(&random) % 3 * pool_random(&random) % POOL_MAX_HELD;
 			if (!target)
 				sched_yield();
 		}

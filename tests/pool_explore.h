@@ -37,6 +37,7 @@ enum what {
 	DO_SWITCH,
 	DO_PLUG,
 	DO_UNPLUG,
+	DO_DRAIN,
 	DO_LATE,		/* a free of pages by pfn, whoever has them */
 	DO_EXPECT,		/* the page has been reported */
 };
@@ -58,6 +59,7 @@ struct op {
 #define SWITCH(tracker) { DO_SWITCH, 0, 0, &fpt_##tracker##_ops, 0, 0 }
 #define PLUG(module, pfn, nr) { DO_PLUG, module, 0, NULL, pfn, nr }
 #define UNPLUG(module) { DO_UNPLUG, module, 0, NULL, 0, 0 }
+#define DRAIN { DO_DRAIN, 0, 0, NULL, 0, 0 }
 #define LATE(pfn, order) { DO_LATE, 0, order, NULL, pfn, 0 }
 #define EXPECT(page) { DO_EXPECT, page, 0, NULL, 0, 0 }
 
@@ -69,7 +71,7 @@ struct scenario {
 	unsigned int cpu[EXPLORE_MAX_THREADS];
 	unsigned long outside;			/* pages of events that were in no range; ANY */
 	unsigned long used;			/* claims of pages that were owned, at most; ANY */
-	bool unplugged;				/* at the end module 0 is, and its memory as it was left */
+	bool unplugged;				/* module 0, at the end: its memory is untouched */
 	struct op before[MAX_OPS];
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 };
@@ -143,6 +145,9 @@ static void run_op(const struct op *op, struct reporting *r)
 	case DO_UNPLUG:
 		error = pool_unplug(op->page);
 		memset(module_memory[op->page].base, PATTERN, module_memory[op->page].size);
+		break;
+	case DO_DRAIN:
+		fpt_drain(&pool.t);
 		break;
 	case DO_LATE:
 		pool_section();

@@ -40,7 +40,6 @@
 #ifndef FPT_MODEL
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
-#define PATTERN 0xa5
 
 static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_array_ops,
 						  &fpt_bitmap_ops, &fpt_lockmap_ops };
@@ -55,9 +54,18 @@ static int plug(unsigned int module, fpt_pfn_t pfn, unsigned int nr)
 	return pool_plug(module, pfn, nr, &m);
 }
 
+/* What would be hinted by it is not claimed, and the other way round: a claim leaves a trace. */
+static unsigned char pattern(size_t i)
+{
+	return i / FPT_CACHE_LINE % 4 ? 0x5a : 0xa5;
+}
+
 static void fill(unsigned int module)
 {
-	memset(memory[module], PATTERN, sizeof(memory[module]));
+	size_t i;
+
+	for (i = 0; i < sizeof(memory[module]); i++)
+		memory[module][i] = (char)pattern(i);
 }
 
 static void check_filled(unsigned int module)
@@ -65,7 +73,7 @@ static void check_filled(unsigned int module)
 	size_t i;
 
 	for (i = 0; i < sizeof(memory[module]); i++)
-		assert_int_equal((unsigned char)memory[module][i], PATTERN);
+		assert_int_equal((unsigned char)memory[module][i], pattern(i));
 }
 
 static struct fpt_stats stats(void)
@@ -134,7 +142,7 @@ static void test_errors(void **state)
 	fpt_destroy(&pool.t);
 }
 
-/* Ticket protocol: an acknowledgement that comes when its submission was given up, its range gone. */
+/* Tickets: an acknowledgement that comes when its submission was given up, its range is gone. */
 static void test_late_acknowledgement(void **state)
 {
 	struct fpt_reporter rep;
@@ -273,7 +281,7 @@ static void test_fronts(void **state)
 		pool_give(POOL_BLOCK, POOL_ORDER);
 		pool_set_cpu(3);
 		pool_give(2 * POOL_BLOCK, POOL_ORDER);
-		pool_give(POOL_MODULE_PAGES, POOL_ORDER);	/* the other's, which stays hinted */
+		pool_give(POOL_MODULE_PAGES, POOL_ORDER);	/* the other's: stays hinted */
 		assert_int_equal(pool_unplug(0), FPT_OK);
 		fill(0);
 		assert_int_equal(plug(0, 64 + i % 2 * 512, POOL_MODULE_PAGES), FPT_OK);
@@ -310,7 +318,7 @@ static void test_holes(void **state)
 		pool_begin(ops, FPT_ISOLATE);
 		for (i = 0; i < COUNT(node); i++)
 			assert_int_equal(plug(i, node[i].pfn, (unsigned int)node[i].nr), FPT_OK);
-		/* A page of each side of each edge, in one event; and a whole node with its hole. */
+		/* A page of each side of each edge, in one event; and a hole with both sides. */
 		fpt_free(&pool.t, 2, 1);
 		fpt_free(&pool.t, 31, 1);
 		fpt_free(&pool.t, 39, 1);
@@ -584,6 +592,10 @@ static const struct scenario scenarios[] = {
 	{ .name = "array: late, again", T(array, 3), .outside = 2,
 	  .before = { SLOT_BEFORE },
 	  .thread = { { SLOT_CHANGES }, { LATE(64, 1) } } },
+	/* "Two drains": the hook knows a generation that has been drained since. */
+	{ .name = "array: late, drain", T(array, 3), .outside = ANY,
+	  .before = { SLOT_BEFORE },
+	  .thread = { { DRAIN, SLOT_CHANGES }, { LATE(64, 1) } } },
 	{ .name = "bitmap: late, again", T(bitmap, 3), .outside = 2,
 	  .before = { SLOT_BEFORE },
 	  .thread = { { SLOT_CHANGES }, { LATE(64, 1) } } },

@@ -57,7 +57,9 @@
  * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
  * is through. In the kernel always; in user space with FPT_RCU defined (in all files that call the
  * hooks) and liburcu's flavour bp linked, the one whose threads register themselves at their first
- * hook. Without FPT_RCU both work, too, and say below what they cannot know.
+ * hook. That hook locks and may map memory; where it must not, the thread calls
+ * urcu_bp_register_thread() before. Without FPT_RCU both work, too, and say below what they cannot
+ * know. Hooks that are selected at compile time are no readers.
  *
  * fork(): hooks and reporters must be quiescent; the child's tracker is a copy of its own.
  *
@@ -193,12 +195,13 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 
 /*
  * Remove a range that was added as pfn, nr (memory that is unplugged). Its pages must not be freed
- * or taken any more: hooks on them have returned. What is hinted of it is forgotten. Concurrently
- * with hooks on other pages, but not with reporters, fpt_add_range(), fpt_switch() or another
- * fpt_remove_range(). Afterwards its donated memory is the caller's again; an event of its pages
- * that comes all the same is ignored and counted (FPT_STAT_OUTSIDE) or, without RCU, an error of
- * the caller's while this function runs. Errors: FPT_ERANGE (there is no such range), FPT_EBUSY (a
- * block of it is out: complete it, then try again). Blocking with RCU, else wait-free.
+ * or taken any more: hooks on them have returned. What is hinted of it is forgotten; the part that
+ * fronts hold counts as events outside. Concurrently with hooks on other pages, but not with
+ * reporters, fpt_add_range(), fpt_switch() or another fpt_remove_range(). Afterwards its donated
+ * memory is the caller's again; an event of its pages that comes all the same is ignored and
+ * counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this function runs.
+ * Errors: FPT_ERANGE (there is no such range), FPT_EBUSY (a block of it is out: complete it, then
+ * try again). Blocking with RCU, else wait-free.
  */
 static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
