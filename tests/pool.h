@@ -376,9 +376,10 @@ __attribute__((unused)) static int pool_unplug(unsigned int module)
 		return error;
 	fpt_store(&pool.online[module], 0, release);
 	for (; i < (module + 1) * POOL_MODULE_PAGES; i++) {
+		/* Added, not stored: somebody may be trying to take a page, and failing. */
+		if (fpt_load(&pool.page[i], relaxed) == POOL_FREE)
+			fpt_fetch_add(&pool.block[i / POOL_BLOCK], POOL_TAKEN + POOL_OWNED, relaxed);
 		fpt_store(&pool.page[i], POOL_OFFLINE, release);
-		fpt_store(&pool.block[i / POOL_BLOCK], POOL_BLOCK * (POOL_TAKEN + POOL_OWNED),
-			  release);
 	}
 	return FPT_OK;
 }

@@ -3,8 +3,8 @@
  * work.c - users of memory, inside a guest, that know what they wrote
  *
  *	work hold MIB WORD		fill MIB, say "held", and look at it when the input ends
- *	work write N MIB SECONDS	N processes that fill, look at and give back areas, of MIB
- *					together
+ *	work write N MIB SECONDS FILE	N processes that fill, look at and give back areas, of MIB
+ *					together, until FILE exists; at most SECONDS
  *	work press PERCENT SECONDS	take so much of what is available, then give pieces of it
  *					back and take them again
  *
@@ -34,6 +34,7 @@ struct area {
 };
 
 static uint64_t seed;
+static const char *stop;	/* a file that ends the writers when it is there */
 static unsigned long checked, bad;
 
 static void fail(const char *what)
@@ -130,7 +131,7 @@ static int writer(size_t pages, double end)
 	size_t taken = 0;
 	unsigned int nr = 0;
 
-	while (now() < end) {
+	while (now() < end && (!stop || access(stop, F_OK))) {
 		size_t want = (size_t)1 << random_below(9);
 
 		if (nr && (nr == MAX_AREAS || taken + want > pages || random_below(3) == 0)) {
@@ -227,11 +228,13 @@ int main(int argc, char **argv)
 	seed = 1;
 	if (argc == 4 && !strcmp(what, "hold"))
 		return hold(strtoul(argv[2], NULL, 0), strtoull(argv[3], NULL, 0));
-	if (argc == 5 && !strcmp(what, "write"))
+	if (argc == 6 && !strcmp(what, "write")) {
+		stop = argv[5];
 		return writers((unsigned int)strtoul(argv[2], NULL, 0), strtoul(argv[3], NULL, 0),
 			       strtod(argv[4], NULL));
+	}
 	if (argc == 4 && !strcmp(what, "press"))
 		return press(strtoul(argv[2], NULL, 0), strtod(argv[3], NULL));
-	printf("Usage: work hold MIB WORD | write N MIB SECONDS | press PERCENT SECONDS\n");
+	printf("Usage: work hold MIB WORD | write N MIB SECONDS FILE | press PERCENT SECONDS\n");
 	return 2;
 }

@@ -50,3 +50,13 @@ flush
 say "bound anew: $(count reported) pages reported"
 [ "$(count reported)" -ge 40000 ] || die "$(count reported) pages reported"
 unload
+
+# The same when the driver is wrong about which queue is for reports: nobody looks there.
+insmod /modules/wrong_queue.ko period_ms=0 timeout_ms=1000 || die "insmod wrong_queue.ko"
+if flush_now 2>/tmp/errors; then
+	die "a flush that nobody sees succeeds"
+fi
+say "$(cat /tmp/errors), on a queue that is not for it"
+[ "$(count timeouts)" = 1 ] || die "no time-out"
+[ "$(count in_flight)" = 0 ] || die "$(count in_flight) pages in flight"
+unload
