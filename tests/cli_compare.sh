@@ -14,10 +14,10 @@ json() { jq -e "$@" >/dev/null; }
 run compare "$trace" --json all.json
 check "all trackers: status" status_is 0
 check "all trackers: quiet in a pipe" silent
-for tracker in none lockmap array bitmap xbitmap buddy; do
+for tracker in none lockmap array bitmap xbitmap ticket xbitmap2019 buddy; do
 	check "a row for $tracker" grep -q "^$tracker " out
 done
-check "six results" json '.results | length == 6' all.json
+check "a result for each" json '.results | length == 8' all.json
 check "every field" json '.results | all(
 	has("trace") and has("tracker") and (.policy | type == "object") and .events > 0 and
 	(.ns_per_event | type == "number") and .gib_minutes > 0 and .peak_rss_bytes > 0 and
