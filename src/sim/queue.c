@@ -103,14 +103,14 @@ bool queue_find(const struct queue *q, fpt_pfn_t pfn, size_t *slot)
 uint64_t queue_acknowledged_at(const struct queue *q, size_t slot, bool expedite)
 {
 	uint64_t batch = q->slot[slot].batch;
-	size_t i;
+	size_t i, last = slot;
 
 	if (expedite)
 		return q->due[slot > q->at ? q->at + 1 : q->at];
-	/* Its batch goes on at least to where the host is: else it would have been acknowledged. */
-	for (i = q->end - 1; q->slot[i].batch != batch;)
-		i--;
-	return q->due[i];
+	for (i = slot; i < q->end && (q->slot[i].batch == batch || !q->slot[i].batch); i++)
+		if (q->slot[i].batch)
+			last = i;
+	return q->due[last];
 }
 
 bool queue_remove(struct queue *q, size_t slot, bool expedite, struct fpt_batch *one)

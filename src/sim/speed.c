@@ -195,8 +195,8 @@ struct speed_run {
 	struct host h;
 	struct setup s;
 	struct reporting rep;
-	struct fpt_batch *out;		/* with the host */
-	size_t nr_out, cap_out;
+	struct fpt_batch *out;		/* with the host: from first_out to nr_out */
+	size_t first_out, nr_out, cap_out;
 	struct fpt_batch done;		/* discarded, of the first of them */
 	struct sim_switch *switching;
 	const struct sim_tracker *tracker;
@@ -367,7 +367,7 @@ static void expedite_of(struct speed_run *run, struct fpt_batch *b, bool discard
 /* The host discards the oldest batch; between two ranges it looks who waits. */
 static void work_off(struct speed_run *run)
 {
-	struct fpt_batch *b = &run->out[0], one = { .nr = 0 };
+	struct fpt_batch *b = &run->out[run->first_out], one = { .nr = 0 };
 	size_t k;
 
 	if (!run->policy->expedite) {
@@ -382,12 +382,11 @@ static void work_off(struct speed_run *run)
 		if (!fpt_expedite_due(&run->rep.rep))
 			continue;
 		expedite_of(run, &run->done, true);
-		for (k = 0; k < run->nr_out; k++)
+		for (k = run->first_out; k < run->nr_out; k++)
 			expedite_of(run, &run->out[k], false);
 	}
 	reporting_complete(&run->rep, &run->done);
-	run->nr_out--;
-	memmove(run->out, run->out + 1, run->nr_out * sizeof(*run->out));
+	run->first_out++;
 }
 
 static bool get_next(struct speed_run *run)
@@ -418,8 +417,9 @@ static void pass(struct speed_run *run)
 	while (!atomic_load(&run->failed) && get_next(run)) {
 		while (run->rep.ops->queues && get_next(run))
 			;
-		while (run->nr_out)
+		while (run->first_out < run->nr_out)
 			work_off(run);
+		run->first_out = run->nr_out = 0;
 	}
 	run->passes++;
 	run->reporter_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;

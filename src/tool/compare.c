@@ -119,7 +119,7 @@ static int parse_switch(struct options *o, const char *list)
 {
 	uint64_t n = SWITCHES;
 
-	o->nr_trackers = 0;
+	o->nr_trackers = 0;	/* with --tracker it is an error at the end */
 	while (o->nr_trackers < 2) {
 		size_t length = strcspn(list, ",");
 
@@ -138,6 +138,11 @@ static int parse_switch(struct options *o, const char *list)
 		list += length;
 		if (*list == ',')
 			list++;
+	}
+	if (o->trackers[0]->ops == o->trackers[1]->ops) {
+		tool_error("--switch: %s and %s are one tracker with two policies",
+			   o->trackers[0]->name, o->trackers[1]->name);
+		return -1;
 	}
 	if (*list && tool_parse_number("--switch A,B,N's N", list, 1, MAX_SWITCHES, &n))
 		return -1;
