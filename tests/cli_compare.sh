@@ -14,10 +14,10 @@ json() { jq -e "$@" >/dev/null; }
 run compare "$trace" --json all.json
 check "all trackers: status" status_is 0
 check "all trackers: quiet in a pipe" silent
-for tracker in none lockmap array bitmap xbitmap array2019 buddy; do
+for tracker in none lockmap array bitmap xbitmap delta ticket xbitmap2019 array2019 buddy; do
 	check "a row for $tracker" grep -q "^$tracker " out
 done
-check "seven results" json '.results | length == 7' all.json
+check "a result for each" json '.results | length == 10' all.json
 check "every field" json '.results | all(
 	has("trace") and has("tracker") and (.policy | type == "object") and .events > 0 and
 	(.ns_per_event | type == "number") and .gib_minutes > 0 and .peak_rss_bytes > 0 and
@@ -29,9 +29,9 @@ check "every field" json '.results | all(
 check "reporting gives memory back" json '
 	(.results[] | select(.tracker == "none") | .gib_minutes) as $none |
 	.results | map(select(.tracker != "none")) | all(.gib_minutes < $none and .recall > 0.5)' all.json
-check "the array is less precise, the xbitmap exact" json '
+check "the array is less precise, xbitmap and delta exact" json '
 	(.results[] | select(.tracker == "array") | .precision) < 1 and
-	(.results[] | select(.tracker == "xbitmap") | .precision) == 1' all.json
+	([.results[] | select(.tracker == "xbitmap" or .tracker == "delta") | .precision] == [1, 1])' all.json
 check "the array of 2019 drops, and discards page by page" json '
 	(.results[] | select(.tracker == "array2019")) as $old |
 	(.results[] | select(.tracker == "xbitmap")) as $new |
@@ -53,6 +53,44 @@ check "two traces: status" status_is 0
 check "two traces: two results" json '.results | length == 2' two.json
 check "two traces: the same quality" json \
 	'[.results[] | del(.ns_per_event, .reporter_ns_per_event, .wait_ns_per_event)] | .[0] == .[1]' two.json
+
+run compare --tracker xbitmap,xbitmap2019,buddy --policy \
+	protocol=ticket,expedite=1,ahead=2,again=0,batch=4,in_flight_mib=64,latency_ms=20,amount_mib=2,age_ms=300,granule=65536 \
+	"$trace" --json ticket.json
+check "tickets: status" status_is 0
+check "tickets: the policy" json '.results[0].policy | .protocol == "ticket" and .expedite and .ahead == 2 and
+	(.again | not) and .amount_mib == 2 and .age_ms == 300 and .granule == 65536' ticket.json
+check "tickets: another row, the same policy" json '.results[0].policy == .results[1].policy' ticket.json
+check "tickets: nothing of it is for buddy" json '.results[2].policy |
+	.protocol == null and .expedite == null and .ahead == null and .again == null' ticket.json
+check "tickets: who waits and who cancels" json '.results[0] | .cancelled > 0 and .waited > 0 and
+	.stall_ms.count > 0 and .data_loss == 0' ticket.json
+
+run compare --policy protocol=hints,latency_ms=20 "$trace" --json hints.json
+check "what cannot run is left out: status" status_is 0
+check "what cannot run is left out: it is said" grep -q "^left out: array: .*only protocol=isolate" out
+check "what cannot run is left out: the others" json \
+	'[.results[].tracker] == ["lockmap", "xbitmap", "ticket", "xbitmap2019", "buddy"]' hints.json
+
+"$fpt" generate -o blind.fpt --seconds 2 --blind-spots 0.1 churn
+run compare --tracker xbitmap blind.fpt --json blind.json
+check "hidden events: status" status_is 0
+check "hidden events: the heading" grep -q "events hidden from hooks" out
+check "hidden events: JSON" json '.results[0].hidden_events > 0' blind.json
+refused "hidden events: no tickets" 1 "hides events" --tracker ticket blind.fpt
+refused "hidden events: no toggles" 1 "hides events" --tracker delta blind.fpt
+
+run compare --switch array,xbitmap,5 --order 3 "$trace" "$trace" --json switch.json
+check "switching: status" status_is 0
+check "switching: quiet in a pipe" silent
+check "switching: durations" grep -q "fpt_switch() takes" out
+check "switching: every field" json '.switched | length == 2 and all(.trackers == ["array", "xbitmap"] and
+	(.policy.entries == 1000) and .switches.asked == 5 and .switches.done <= 5 and .events > 0 and
+	(.ns_per_event | (.alone | length == 2) and (.switching | type == "number")) and
+	(.reporter_ns_per_event | has("switching")) and (.switch_us | has("median") and has("max")) and
+	has("lost_hints") and has("dropped") and .data_loss == 0)' switch.json
+check "switching: no hint is lost that was not dropped" json '.switched | all(.lost_hints == 0 or .dropped > 0)' \
+	switch.json
 
 run compare --help
 check "help: status" status_is 0
@@ -78,6 +116,23 @@ bad "policy without a value" 2 "period_ms is ''" --policy period_ms "$trace"
 bad "policy out of bounds" 2 "batch is '33'" --policy batch=33 "$trace"
 bad "policy with rubbish" 2 "batch is '3x'" --policy batch=3x "$trace"
 bad "unknown discard" 2 "discard is 'no'" --policy discard=no "$trace"
+bad "unknown protocol" 2 "there are isolate, ticket, hints" --policy protocol=none "$trace"
+bad "granule that is no power of two" 2 "power of two" --policy granule=5000 "$trace"
+bad "granule above a block" 1 "larger than a block" --policy granule=65536 --order 3 "$trace"
+bad "tickets and the array" 1 "array: .*only protocol=isolate" --tracker array --policy protocol=ticket "$trace"
+bad "tickets and one bit per block" 1 "exact=0" --tracker ticket --policy exact=0 "$trace"
+bad "delta and one bit per block" 1 "exact=0" --tracker delta --policy exact=0 "$trace"
+bad "switching: one tracker" 2 "takes two trackers" --switch array "$trace"
+bad "switching: unknown tracker" 2 "unknown tracker 'foo'" --switch array,foo "$trace"
+bad "switching: to itself" 2 "twice" --switch array,array "$trace"
+bad "switching: two rows of one tracker" 2 "one tracker" --switch ticket,xbitmap "$trace"
+bad "switching: to nothing" 2 "none tracks nothing" --switch array,none "$trace"
+bad "switching: no times" 2 "is '0'" --switch array,xbitmap,0 "$trace"
+bad "switching: too much" 2 "is '1,2'" --switch array,xbitmap,1,2 "$trace"
+bad "switching: and trackers" 2 "not together" --switch array,xbitmap --tracker array "$trace"
+bad "switching: from delta" 1 "delta: no switch" --switch delta,xbitmap "$trace"
+bad "switching: to array2019" 1 "array2019: no switch" --switch xbitmap,array2019 "$trace"
+bad "switching: not in this protocol" 1 "only protocol=isolate" --switch xbitmap,array --policy protocol=ticket "$trace"
 bad "order 60" 2 "order is '60'" --order 60 "$trace"
 bad "negative order" 2 "order is '-1'" --order=-1 "$trace"
 bad "in_flight below a block" 1 "in_flight" --policy in_flight_mib=1 --order 10 "$trace"

@@ -6,6 +6,7 @@
  * release.
  */
 #include "sim/buddy.h"
+#include "sim/queue.h"
 #include "sim/sim.h"
 
 #include <math.h>
@@ -112,7 +113,7 @@ static void loss_is_seen(void **state)
 				assert_int_equal(kept.data_loss, 0);
 				continue;
 			}
-			c.skip_isolation = true;
+			c.unprotected = true;
 			lost = quality(&t, k, &c);
 			if (kept.data_loss || !lost.data_loss)
 				fail_msg("seed %d, %s: lost %d pages with isolation, %d without",
@@ -433,18 +434,306 @@ static void hidden_events_cost_precision(void **state)
 	for (k = sim_trackers; k->name; k++) {
 		bool hooks = k != sim_trackers && !k->walks_buddy;
 		struct sim_config c = config(k, 3);
-		struct sim_quality q = quality(&t, k, &c);
 		struct sim_speed speed;
+		struct sim_quality q;
 
+		/* Without isolation nothing would keep them safe; toggles would stay inverted. */
+		if (k->policy.protocol != SIM_ISOLATE || k->ops->toggles) {
+			assert_int_equal(sim_check(&t, k, &c, &error), -1);
+			assert_non_null(strstr(error.text, "hides events"));
+			continue;
+		}
+		q = quality(&t, k, &c);
 		assert_int_equal(q.data_loss, 0);
 		assert_true(hooks ? q.precision < 1 : q.precision == 1 || q.precision < 0);
 		if (sim_speed(&t, s, k, &c, true, &speed, &error))
 			fail_msg("%s: %s", k->name, error.text);
 		assert_int_equal(speed.data_loss, 0);
-		c.skip_isolation = true;
+		c.unprotected = true;
 		if (hooks)
 			assert_true(quality(&t, k, &c).data_loss > 0);
 	}
+	sim_schedule_free(s);
+	trace_destroy(&t);
+}
+
+/* Batches of 4 and 2 ranges, 8 ms each: on paper. */
+static void host_works_in_order(void **state)
+{
+	struct fpt_batch four = { .nr = 4, .range = { { 0, 8 }, { 8, 8 }, { 16, 8 }, { 24, 8 } },
+				  .ticket = { 10, 20, 30, 40 } };
+	struct fpt_batch two = { .nr = 2, .range = { { 64, 8 }, { 72, 8 } } }, discard, done;
+	struct queue q = { .first = 0 };
+	size_t i;
+
+	(void)state;
+	assert_true(queue_empty(&q));
+	assert_true(queue_next(&q) == QUEUE_NEVER);
+	/* As a whole: nothing can be seen before 108. */
+	assert_int_equal(queue_add(&q, &four, 100, 8, false), 0);
+	assert_false(queue_step(&q, 107, &discard, &done));
+	assert_int_equal(queue_next(&q), 108);
+	assert_true(queue_find(&q, 20, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, false), 108);
+	assert_true(queue_step(&q, 108, &discard, &done));
+	assert_int_equal(discard.nr, 4);
+	assert_int_equal(done.nr, 4);
+	assert_int_equal(done.ticket[2], 30);
+	assert_true(queue_empty(&q));
+
+	/* Range by range, at 202, 204, 206, 208; the second batch waits for the first: 212, 216. */
+	assert_int_equal(queue_add(&q, &four, 200, 8, true), 0);
+	assert_int_equal(queue_add(&q, &two, 201, 8, true), 0);
+	assert_true(queue_step(&q, 202, &discard, &done));
+	assert_int_equal(discard.nr, 1);
+	assert_int_equal(discard.range[0].pfn, 0);
+	assert_int_equal(done.nr, 0);
+	/* The host is at the second range. Discarded; at it; not yet; in the other batch. */
+	assert_true(queue_find(&q, 7, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, false), 208);
+	assert_int_equal(queue_acknowledged_at(&q, i, true), 204);
+	assert_true(queue_find(&q, 8, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, true), 204);
+	assert_true(queue_find(&q, 24, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, true), 206);
+	assert_true(queue_find(&q, 72, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, false), 216);
+	assert_int_equal(queue_acknowledged_at(&q, i, true), 206);
+	/* That one first: all between come one interval later. */
+	assert_true(queue_remove(&q, i, true, &done));
+	assert_int_equal(done.nr, 1);
+	assert_int_equal(done.range[0].pfn, 72);
+	assert_false(queue_find(&q, 72, &i));
+	assert_true(queue_find(&q, 24, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, false), 212);
+	assert_true(queue_find(&q, 64, &i));
+	assert_int_equal(queue_acknowledged_at(&q, i, false), 216);
+	/* What was discarded before is not discarded again, and leaves a hole. */
+	assert_true(queue_find(&q, 0, &i));
+	assert_false(queue_remove(&q, i, true, &done));
+	for (i = 0; queue_step(&q, 211, &discard, &done); i += discard.nr)
+		assert_int_equal(done.nr, 0);
+	assert_int_equal(i, 2);
+	assert_true(queue_step(&q, 212, &discard, &done));
+	assert_int_equal(discard.range[0].pfn, 24);
+	assert_int_equal(done.nr, 3);
+	assert_true(queue_step(&q, 216, &discard, &done));
+	assert_int_equal(done.nr, 1);
+	assert_int_equal(done.range[0].pfn, 64);
+	assert_true(queue_empty(&q));
+
+	/* All that a discarded range waits for is asked for first: then its batch is over. */
+	assert_int_equal(queue_add(&q, &four, 300, 8, true), 0);
+	assert_true(queue_step(&q, 302, &discard, &done));
+	for (i = 0; i < 2; i++) {
+		size_t slot;
+
+		assert_true(queue_find(&q, 16 + 8 * i, &slot));
+		assert_true(queue_remove(&q, slot, true, &done));
+	}
+	assert_true(queue_step(&q, 304, &discard, &done));
+	assert_int_equal(done.nr, 2);
+	while (queue_step(&q, 308, &discard, &done))
+		assert_int_equal(done.nr, 0);
+	assert_true(queue_empty(&q));
+	queue_free(&q);
+}
+
+/* Tickets, blocks of 8 pages, a pass every 100 ms, 10 ms for a batch: small enough for paper. */
+static void tickets_by_hand(void **state)
+{
+	const struct sim_tracker *x = sim_tracker_find("ticket", 6);
+	struct sim_config c = { .order = 3, .policy = x->policy };
+	struct trace_anomalies a;
+	struct sim_quality q;
+	struct trace t;
+
+	(void)state;
+	c.policy.latency_ns = 10 * MS;
+	c.policy.batch = 2;
+	c.policy.ahead = 1;
+	/*
+	 * Four blocks: two with the host from 100 ms, discarded at 105 and 110, two claimed. At
+	 * 101 ms the second is wanted, and one of those claimed.
+	 */
+	hand_made(&t, 1000, 0);
+	add(&t, 1, 0, false, 0, 5);
+	add(&t, 101, 0, true, 8, 0);
+	add(&t, 101, 1, true, 24, 0);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	q = quality(&t, x, &c);
+	assert_int_equal(q.stall.count, 1);
+	assert_near(q.stall.total_ms, 9);	/* the host's range until 105, then this */
+	assert_int_equal(q.waited, 1);
+	assert_int_equal(q.cancelled, 8);
+	assert_int_equal(q.reports, 2);
+	assert_near(q.precision, (3 * 8 + 7) / 32.);
+	/* Acknowledged as a whole it is the same here, as it was the batch's last. */
+	c.policy.expedite = false;
+	assert_near(quality(&t, x, &c).stall.total_ms, 9);
+	/* All at once: nothing to cancel, and the fourth block waits for all. */
+	c.policy.protocol = SIM_HINTS;
+	q = quality(&t, x, &c);
+	assert_int_equal(q.cancelled, 0);
+	assert_int_equal(q.waited, 2);
+	assert_near(q.stall.total_ms, 9 + 19);
+	/* Or for one interval more than the second. */
+	c.policy.expedite = true;
+	assert_near(quality(&t, x, &c).stall.total_ms, 9 + 9);
+	trace_destroy(&t);
+}
+
+/* Who reports again does so pass after pass; those without an event between are not replayed. */
+static void again_and_again(void **state)
+{
+	const struct sim_tracker *x = sim_tracker_find("xbitmap2019", 11);
+	struct sim_config c = { .order = 3, .policy = x->policy };
+	struct trace_anomalies a;
+	struct sim_quality q;
+	struct trace t;
+
+	(void)state;
+	hand_made(&t, 1000000, 0);
+	add(&t, 50, 0, false, 8, 3);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	q = quality(&t, x, &c);
+	assert_int_equal(q.reports, 10000);
+	/* The last was not discarded before the end. */
+	assert_int_equal(q.discard_calls, 9999);
+	assert_true(q.precision == 1);
+	assert_near(q.recall, (1000000 - 101.) / (1000000 - 50));
+	/* From 100 to 250, from 300 to 450, ... */
+	c.policy.latency_ns = 150 * MS;
+	assert_int_equal(quality(&t, x, &c).reports, 5000);
+	c.policy.again = false;
+	assert_int_equal(quality(&t, x, &c).reports, 1);
+	trace_destroy(&t);
+}
+
+/* Push, by hand: two blocks of 8 pages, freed at 50 and 620 ms; polled every 100 ms. */
+static void a_pass_when_due(void **state)
+{
+	const struct sim_tracker *x = sim_tracker_find("xbitmap", 7);
+	struct sim_config c = { .order = 3, .policy = x->policy };
+	struct trace_anomalies a;
+	struct sim_quality q;
+	struct trace t;
+
+	(void)state;
+	hand_made(&t, 2000, 0);
+	add(&t, 50, 0, false, 8, 3);
+	add(&t, 620, 0, false, 24, 3);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	c.policy.amount = 16 * 4096;
+	q = quality(&t, x, &c);
+	assert_int_equal(q.reports, 1);
+	assert_near(q.free_to_report.p99_ms, 651);
+	assert_near(q.free_to_report.p50_ms, 81);
+	/* Seen at 100, due at 400; seen at 700, due at 1000. */
+	c.policy.amount = 0;
+	c.policy.age_ns = 300 * (uint64_t)MS;
+	q = quality(&t, x, &c);
+	assert_int_equal(q.reports, 2);
+	assert_near(q.free_to_report.p50_ms, 351);
+	assert_near(q.free_to_report.p99_ms, 381);
+	/* The amount is never reached. */
+	c.policy.age_ns = 0;
+	c.policy.amount = 17 * 4096;
+	assert_int_equal(quality(&t, x, &c).reports, 0);
+	trace_destroy(&t);
+}
+
+/* Free runs below min_order stay hinted. */
+static void small_runs_are_left(void **state)
+{
+	const struct sim_tracker *x = sim_tracker_find("xbitmap", 7);
+	struct sim_config c = { .order = 3, .policy = x->policy };
+	struct trace_anomalies a;
+	struct sim_quality q;
+	struct trace t;
+
+	(void)state;
+	hand_made(&t, 1000, 0);
+	add(&t, 50, 0, false, 16, 4);
+	add(&t, 50, 0, false, 40, 3);
+	assert_int_equal(trace_normalise(&t, &a, &error), 0);
+	c.policy.min_order = 4;
+	q = quality(&t, x, &c);
+	assert_int_equal(q.free_to_report.count, 2);
+	assert_int_equal(q.censored, 1);
+	trace_destroy(&t);
+}
+
+/*
+ * On a real trace, with a host so slow that it matters: allocations stall when all that is known
+ * to be free is on its way at once, less when they can ask for their block first, least when most
+ * of it is only claimed.
+ */
+static void stalls_go_down(void **state)
+{
+	const struct sim_tracker *then = sim_tracker_find("xbitmap2019", 11),
+				 *now = sim_tracker_find("ticket", 6);
+	struct sim_quality wait, expedited, cancelled;
+	struct sim_config c = { .order = 9, .policy = then->policy };
+	struct trace t;
+
+	(void)state;
+	trace_init(&t);
+	if (trace_load(&t, FPT_TEST_TRACE, &error) || trace_normalise(&t, NULL, &error))
+		fail_msg("%s", error.text);
+	c.policy.latency_ns = 20 * MS;
+	c.policy.batch = 4;
+	c.policy.again = false;		/* the same is reported in all rows */
+	wait = quality(&t, then, &c);
+	c.policy.expedite = true;
+	expedited = quality(&t, then, &c);
+	c.policy = now->policy;
+	c.policy.latency_ns = 20 * MS;
+	c.policy.batch = 4;
+	cancelled = quality(&t, now, &c);
+	assert_true(wait.stall.total_ms > expedited.stall.total_ms);
+	assert_true(expedited.stall.total_ms > cancelled.stall.total_ms);
+	assert_true(cancelled.cancelled > 0);
+	assert_int_equal(wait.cancelled + expedited.cancelled, 0);
+	assert_int_equal(wait.data_loss + expedited.data_loss + cancelled.data_loss, 0);
+	trace_destroy(&t);
+}
+
+/* Every pair, in the middle of everything: nothing is lost but what a full array drops. */
+static void switching_loses_nothing(void **state)
+{
+	const struct sim_tracker *k, *l;
+	struct sim_schedule *s;
+	double ns[64];
+	struct trace t;
+
+	(void)state;
+	make_trace(&t, 8);
+	s = sim_schedule_make(&t, &error);
+	assert_non_null(s);
+	for (k = sim_trackers; k->name; k++)
+		for (l = sim_trackers; l->name; l++) {
+			struct sim_switch plan = { .other = l, .times = 64, .ns = ns };
+			struct sim_config c = config(k, 3);
+			struct sim_speed speed;
+
+			if (!k->reports || k->walks_buddy || !l->reports || l->walks_buddy)
+				continue;
+			if (sim_check(&t, l, &c, &error))
+				continue;
+			c.switching = &plan;
+			if (k->collects || l->collects || k->ops->toggles || l->ops->toggles) {
+				assert_int_equal(sim_check(&t, k, &c, &error), -1);
+				assert_non_null(strstr(error.text, "no switch from or to it"));
+				continue;
+			}
+			if (sim_speed(&t, s, k, &c, true, &speed, &error))
+				fail_msg("%s, %s: %s", k->name, l->name, error.text);
+			assert_int_equal(speed.data_loss, 0);
+			if (speed.lost_hints && !speed.dropped)
+				fail_msg("%s, %s: %d pages", k->name, l->name,
+					 (int)speed.lost_hints);
+		}
 	sim_schedule_free(s);
 	trace_destroy(&t);
 }
@@ -468,6 +757,7 @@ static void threads_keep_order(void **state)
 			fail_msg("%s: %s", k->name, error.text);
 		assert_int_equal(speed.data_loss, 0);
 		assert_int_equal(speed.events, t.nr_events);
+		assert_true(!speed.lost_hints || speed.dropped);
 		/* The baseline has no reporter beside it; the others have. */
 		assert_true((speed.passes > 0) == (k->reports && !k->walks_buddy));
 	}
@@ -478,6 +768,7 @@ static void threads_keep_order(void **state)
 /* The model of upstream's pass, on a guest that is free throughout: 1024 blocks of order 2. */
 static void buddy_takes_a_sixteenth(void **state)
 {
+	const struct fpt_policy policy = { .batch = 32, .max_in_flight = ~0UL };
 	struct fpt_batch batch;
 	struct trace t;
 	struct guest g;
@@ -491,7 +782,7 @@ static void buddy_takes_a_sixteenth(void **state)
 	assert_int_equal(trace_extents_add(&t.ranges, 0, 1u << 14), 0);
 	trace_extents_finish(&t.ranges);
 	assert_int_equal(guest_init(&g, &t, 2, GUEST_ANONYMOUS, false, &error), 0);
-	assert_int_equal(buddy_init(&b, &g, 32, UINT64_MAX, &error), 0);
+	assert_int_equal(buddy_init(&b, &g, &policy, &error), 0);
 	/* Every second block of order 2, so that nothing merges: 2048 in one list. */
 	for (p = 0; p < 1u << 14; p += 8) {
 		guest_disown(&g, p, 2);
@@ -533,6 +824,13 @@ int main(void)
 		cmocka_unit_test(policies_matter),
 		cmocka_unit_test(hidden_events_cost_precision),
 		cmocka_unit_test(threads_keep_order),
+		cmocka_unit_test(host_works_in_order),
+		cmocka_unit_test(tickets_by_hand),
+		cmocka_unit_test(again_and_again),
+		cmocka_unit_test(a_pass_when_due),
+		cmocka_unit_test(small_runs_are_left),
+		cmocka_unit_test(stalls_go_down),
+		cmocka_unit_test(switching_loses_nothing),
 		cmocka_unit_test(buddy_takes_a_sixteenth),
 	};
 

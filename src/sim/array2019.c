@@ -6,13 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-int array2019_init(struct array2019 *a, struct fpt *t, const struct fpt_owner_ops *owner, void *ctx,
-		   struct trace_error *err)
+int array2019_init(struct array2019 *a, const struct fpt_reporter *rep, struct trace_error *err)
 {
-	a->t = t;
-	a->owner = owner;
-	a->ctx = ctx;
-	a->nr_cpus = t->nr_cpus;
+	a->rep = rep;
+	a->nr_cpus = rep->t->nr_cpus;
 	a->out = calloc(a->nr_cpus, sizeof(*a->out));
 	if (a->out)
 		return 0;
@@ -33,7 +30,7 @@ struct array2019_batch *array2019_collect(struct array2019 *a, unsigned int cpu,
 
 	if (b->nr)
 		return NULL;
-	nr = fpt_array2019_collect(a->t, a->owner, a->ctx, cpu, &b->ranges);
+	nr = fpt_array2019_collect(a->rep->t, a->rep->owner, a->rep->ctx, cpu, &b->ranges);
 	if (nr <= 0)
 		return NULL;
 	b->nr = (size_t)nr;
@@ -43,7 +40,7 @@ struct array2019_batch *array2019_collect(struct array2019 *a, unsigned int cpu,
 
 void array2019_return(struct array2019 *a, unsigned int cpu)
 {
-	fpt_array2019_return(a->t, a->owner, a->ctx, cpu, true);
+	fpt_array2019_return(a->rep->t, a->rep->owner, a->rep->ctx, cpu, true);
 	a->out[cpu].nr = 0;
 }
 

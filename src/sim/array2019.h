@@ -17,15 +17,12 @@ struct array2019_batch {
 };
 
 struct array2019 {
-	struct fpt *t;
-	const struct fpt_owner_ops *owner;
-	void *ctx;			/* for the owner */
+	const struct fpt_reporter *rep;	/* whose owner is asked */
 	unsigned int nr_cpus;
 	struct array2019_batch *out;	/* per CPU */
 };
 
-int array2019_init(struct array2019 *a, struct fpt *t, const struct fpt_owner_ops *owner, void *ctx,
-		   struct trace_error *err);
+int array2019_init(struct array2019 *a, const struct fpt_reporter *rep, struct trace_error *err);
 void array2019_destroy(struct array2019 *a);
 
 /* Collect on a CPU, whether it asks or not. Returns its batch, NULL: there is none, or one is out. */

@@ -61,7 +61,7 @@ static void list_del(struct buddy *b, uint64_t page, unsigned int order)
 	l->nr--;
 }
 
-int buddy_init(struct buddy *b, struct guest *g, unsigned int capacity, uint64_t max_pages,
+int buddy_init(struct buddy *b, struct guest *g, const struct fpt_policy *policy,
 	       struct trace_error *err)
 {
 	uint64_t blocks = guest_nr_blocks(g);
@@ -69,8 +69,7 @@ int buddy_init(struct buddy *b, struct guest *g, unsigned int capacity, uint64_t
 
 	memset(b, 0, sizeof(*b));
 	b->g = g;
-	b->capacity = capacity;
-	b->max_pages = max_pages;
+	b->policy = *policy;
 	b->head = calloc(g->nr_pages, sizeof(*b->head));
 	b->reported = calloc(blocks, sizeof(*b->reported));
 	b->next = calloc(blocks, sizeof(*b->next));
@@ -173,7 +172,9 @@ void buddy_pass_begin(struct buddy *b)
 
 static long budget_of(const struct buddy *b, unsigned int order)
 {
-	return (long)((b->list[order].nr + b->capacity * 16 - 1) / (b->capacity * 16));
+	uint64_t sixteen = b->policy.batch * UINT64_C(16);
+
+	return (long)((b->list[order].nr + sixteen - 1) / sixteen);
 }
 
 static void pull(struct buddy *b, uint32_t n, struct fpt_batch *batch)
@@ -205,11 +206,12 @@ unsigned int buddy_pass_next(struct buddy *b, struct fpt_batch *batch)
 				b->requested = true;	/* the rest: another pass */
 				break;
 			}
-			if (batch->nr && pages + (UINT64_C(1) << b->pass_order) > b->max_pages)
+			if (batch->nr && pages + (UINT64_C(1) << b->pass_order) >
+						 b->policy.max_in_flight)
 				return batch->nr;
 			pages += UINT64_C(1) << b->pass_order;
 			pull(b, n, batch);
-			if (batch->nr == b->capacity) {
+			if (batch->nr == b->policy.batch) {
 				b->pass_budget--;
 				return batch->nr;
 			}

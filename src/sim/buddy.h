@@ -34,13 +34,13 @@ struct buddy {
 	struct buddy_list list[GUEST_MAX_ORDER + 1];
 	bool requested;			/* a pass is wanted */
 	unsigned int pass_order;	/* the list that the pass is at */
-	unsigned int capacity;		/* blocks per batch: upstream 32 */
-	uint64_t max_pages;		/* per batch */
+	struct fpt_policy policy;	/* upstream: batches of 32 */
 	bool pass_started;		/* the list's budget is set */
 	long pass_budget;		/* full batches that it may still take from it, less one */
 };
 
-int buddy_init(struct buddy *b, struct guest *g, unsigned int capacity, uint64_t max_pages,
+/* Of the policy: batch and max_in_flight. */
+int buddy_init(struct buddy *b, struct guest *g, const struct fpt_policy *policy,
 	       struct trace_error *err);
 void buddy_destroy(struct buddy *b);
 

@@ -2,17 +2,19 @@
 /* quality.c - replay in virtual time: what reporting is worth */
 #include "sim/array2019.h"
 #include "sim/buddy.h"
-#include "sim/setup.h"
+#include "sim/queue.h"
+#include "sim/reporting.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define NEVER UINT64_MAX
+#define NEVER QUEUE_NEVER
 #define NS_PER_MS 1e6
 #define NS_PER_MINUTE 60e9
 #define GIB ((double)(UINT64_C(1) << 30))
 #define RESIDENCY_CHECKS 4
+#define ALIKE 3		/* passes in a row, with no event since, that do the same: so do all more */
 
 /* Durations in ns; sorted when summed up. */
 struct samples {
@@ -21,21 +23,31 @@ struct samples {
 	double total;
 };
 
+/* What one pass after another adds to. */
+struct totals {
+	uint64_t reports, calls, ranges, asked_pages, asked_free_pages;
+};
+
 struct run {
 	const struct trace *t;
 	const struct sim_policy *policy;
 	struct guest g;
 	struct host h;
 	struct setup s;
-	struct fpt_reporter rep;
+	struct reporting rep;
 	struct buddy *buddy;		/* instead of the tracker's reporter */
 	struct array2019 *collector;	/* likewise */
-	struct fpt_batch batch;		/* with the host until resume_at */
-	uint64_t resume_at;		/* when the pass goes on; NEVER: there is none */
+	struct queue q;			/* with the host */
+	bool in_pass;
 	uint64_t tick_at;		/* the next pass; NEVER: none is due */
-	unsigned int idle;		/* passes in a row that found nothing, with no event since */
+	/* Since the last event: */
+	unsigned int alike;		/* passes in a row that added the same as the one before */
+	bool dormant;			/* no pass becomes due without an event */
+	struct totals at_pass, added;	/* when the last pass began; between the two before it */
+	uint64_t pass_at, apart;	/* the same, of time */
 	uint64_t now;
 	bool failed;
+	bool unprotected;
 	struct trace_error *err;
 	/* What is true of the guest, by block. */
 	uint64_t *full_since;		/* meaningful while the block is wholly free */
@@ -46,7 +58,6 @@ struct run {
 	uint32_t *pages_reported;	/* of a block, the same summed up */
 	uint64_t full_pages, reported_pages, peak_pages;
 	double full_time, reported_time, resident_time;	/* pages x ns */
-	uint64_t claimed_pages, claimed_free_pages;
 	struct samples free_to_report, stall;
 	struct sim_quality *out;
 };
@@ -126,55 +137,50 @@ static void advance(struct run *r, uint64_t to)
 	r->now = to;
 }
 
-static enum fpt_isolated isolate(void *ctx, struct fpt_range range)
+static void fail(struct run *r, const char *what)
 {
-	struct run *r = ctx;
-
-	r->claimed_pages += range.nr;
-	r->claimed_free_pages += guest_count_free(&r->g, range);
-	return guest_isolate(&r->g, range);
+	r->failed = true;
+	snprintf(r->err->text, sizeof(r->err->text), "%s", what);
 }
 
-static void put_back(void *ctx, struct fpt_range range)
-{
-	guest_put_back(&((struct run *)ctx)->g, range);
-}
-
-static bool is_free(void *ctx, fpt_pfn_t pfn)
-{
-	return guest_is_free(&((struct run *)ctx)->g, pfn);
-}
-
-static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
-
-/* The next batch of the pass goes to the host, or the pass is over. */
-static void pass_step(struct run *r)
+static unsigned int next_batch(struct run *r, struct fpt_batch *batch)
 {
 	unsigned int n, i;
 
-	if (r->buddy) {
-		n = buddy_pass_next(r->buddy, &r->batch);
-		for (i = 0; i < n; i++)
-			r->claimed_free_pages += r->batch.range[i].nr;
-		r->claimed_pages = r->claimed_free_pages;
-	} else {
-		n = fpt_pass_next(&r->rep, &r->batch);
-	}
-	r->resume_at = n ? r->now + r->policy->latency_ns : NEVER;
-	r->out->reports += !!n;
-	r->idle = n ? 0 : r->idle + 1;
+	if (!r->buddy)
+		return reporting_next(&r->rep, batch);
+	n = buddy_pass_next(r->buddy, batch);
+	for (i = 0; i < n; i++)
+		r->rep.owner.asked_pages += batch->range[i].nr;
+	r->rep.owner.asked_free_pages = r->rep.owner.asked_pages;
+	return n;
+}
+
+/* The host has nothing to do: the next of the pass goes there, or the pass is over. */
+static void pass_step(struct run *r)
+{
+	bool isolated = r->buddy || r->policy->protocol == SIM_ISOLATE;
+	struct fpt_batch batch;
+
+	do {
+		if (!next_batch(r, &batch))
+			break;
+		r->out->reports++;
+		if (queue_add(&r->q, &batch, r->now, r->policy->latency_ns, !isolated)) {
+			fail(r, "no memory for what is with the host");
+			return;
+		}
+	} while (!r->buddy && r->rep.ops->queues);
+	r->in_pass = !queue_empty(&r->q);
 	/* Upstream arms its timer when a pass is requested; what is left over requests one, too. */
-	if (!n && r->buddy && r->buddy->requested)
+	if (!r->in_pass && r->buddy && r->buddy->requested)
 		r->tick_at = r->now + r->policy->period_ns;
 }
 
-/* The host is done with a batch, or with a part of one. */
-static void batch_done(struct run *r, struct fpt_batch *batch)
+static void discard(struct run *r, const struct fpt_batch *batch)
 {
 	unsigned int i;
 
-	if (!batch->nr)
-		return;
 	if (host_discard(&r->h, batch, r->err))
 		r->failed = true;
 	for (i = 0; i < batch->nr; i++) {
@@ -189,10 +195,16 @@ static void batch_done(struct run *r, struct fpt_batch *batch)
 				sample(r, &r->free_to_report, r->now - r->full_since[b]);
 		}
 	}
+}
+
+static void complete(struct run *r, struct fpt_batch *batch)
+{
+	if (!batch->nr)
+		return;
 	if (r->buddy)
 		buddy_pass_complete(r->buddy, batch);
 	else
-		fpt_pass_complete(&r->rep, batch, true);
+		reporting_complete(&r->rep, batch);
 }
 
 /* A range that may be less than a block: pages count, and the block when all of them do. */
@@ -282,35 +294,90 @@ static void collected_early(struct run *r, const struct trace_event *e)
 	sample(r, &r->stall, longest);
 }
 
-/* The range of the batch that a page is in is done now, the rest when it would have been. */
-static void finish_early(struct run *r, uint64_t page)
+/* One step of the host's. False: it has none to do up to then. */
+static bool host_step(struct run *r, uint64_t to)
 {
-	unsigned int i;
+	struct fpt_batch discarded, done;
 
-	for (i = 0; i < r->batch.nr; i++) {
-		struct fpt_batch one = { .nr = 1, .range = { r->batch.range[i] } };
+	if (!queue_step(&r->q, to, &discarded, &done))
+		return false;
+	discard(r, &discarded);
+	complete(r, &done);
+	return true;
+}
 
-		if (page - guest_page(&r->g, one.range[0].pfn) >= one.range[0].nr)
-			continue;
-		r->batch.range[i] = r->batch.range[--r->batch.nr];
-		batch_done(r, &one);
-		return;
-	}
+static struct totals totals(const struct run *r)
+{
+	return (struct totals){
+		r->out->reports, r->h.calls, r->h.ranges, r->rep.owner.asked_pages,
+		r->rep.owner.asked_free_pages,
+	};
+}
+
+/* Does this pass begin as the ones before did? */
+static void compare_passes(struct run *r)
+{
+	struct totals now = totals(r), added = {
+		now.reports - r->at_pass.reports, now.calls - r->at_pass.calls,
+		now.ranges - r->at_pass.ranges, now.asked_pages - r->at_pass.asked_pages,
+		now.asked_free_pages - r->at_pass.asked_free_pages,
+	};
+	uint64_t apart = r->now - r->pass_at;
+
+	if (apart == r->apart && !memcmp(&added, &r->added, sizeof(added)))
+		r->alike++;
+	else
+		r->alike = 0;
+	r->added = added;
+	r->apart = apart;
+	r->at_pass = now;
+	r->pass_at = r->now;
 }
 
 static void tick(struct run *r)
 {
+	bool later;
+
 	if (r->buddy) {
 		r->tick_at = NEVER;
 		buddy_pass_begin(r->buddy);
 	} else {
 		r->tick_at += r->policy->period_ns;
-		if (r->resume_at != NEVER)
+		if (r->in_pass)
 			return;		/* the last pass is not over */
-		setup_refill(&r->s);
-		fpt_pass_begin(&r->rep);
+		if (!reporting_due(&r->rep, r->now, &later)) {
+			r->dormant = !later;
+			return;
+		}
+		compare_passes(r);
+		reporting_begin(&r->rep);
 	}
 	pass_step(r);
+}
+
+/*
+ * Nothing changes before the next event, so passes go on as they did: skip to it. The next tick
+ * stays behind a whole number of theirs.
+ */
+static void skip(struct run *r, uint64_t to)
+{
+	uint64_t n;
+
+	if (r->buddy || r->in_pass || r->tick_at > to)
+		return;
+	if (r->dormant) {
+		r->tick_at += ((to - r->tick_at) / r->policy->period_ns + 1) * r->policy->period_ns;
+	} else if (r->alike >= ALIKE) {
+		n = (to - r->tick_at) / r->apart;
+		r->tick_at += n * r->apart;
+		r->pass_at += n * r->apart;
+		r->out->reports += n * r->added.reports;
+		r->h.calls += n * r->added.calls;
+		r->h.ranges += n * r->added.ranges;
+		r->rep.owner.asked_pages += n * r->added.asked_pages;
+		r->rep.owner.asked_free_pages += n * r->added.asked_free_pages;
+		r->at_pass = totals(r);
+	}
 }
 
 /* Everything that the reporter and the host do up to a point in time. */
@@ -321,28 +388,45 @@ static void run_until(struct run *r, uint64_t to)
 		return;
 	}
 	while (!r->failed) {
-		uint64_t next = r->resume_at < r->tick_at ? r->resume_at : r->tick_at;
+		uint64_t next;
 
+		skip(r, to);
+		next = queue_next(&r->q) < r->tick_at ? queue_next(&r->q) : r->tick_at;
 		if (next > to)
 			break;
-		/*
-		 * Nothing changes before the next event, two drains have seen everything: skip to
-		 * it.
-		 */
-		if (!r->buddy && r->resume_at == NEVER && r->idle > 2) {
-			r->tick_at += ((to - r->tick_at) / r->policy->period_ns + 1) *
-				      r->policy->period_ns;
-			break;
-		}
 		advance(r, next);
-		if (r->resume_at == next) {
-			batch_done(r, &r->batch);
-			pass_step(r);
-		} else {
+		if (!host_step(r, next))
 			tick(r);
-		}
+		else if (queue_empty(&r->q))
+			pass_step(r);
 	}
 	advance(r, to);
+}
+
+/*
+ * An allocation met blocks that are with the host: it waits until they are acknowledged. Counted,
+ * and time stands still for everybody else: they come back now.
+ */
+static void stall(struct run *r, const struct trace_event *e)
+{
+	uint64_t pfn = e->pfn, last = pfn + (UINT64_C(1) << e->order) - 1, longest = 0;
+	bool expedite = r->policy->expedite && r->policy->protocol != SIM_ISOLATE;
+	struct fpt_batch one;
+	size_t slot;
+
+	for (; pfn <= last; pfn = (pfn | ((UINT64_C(1) << r->g.order) - 1)) + 1) {
+		uint64_t until;
+
+		if (!queue_find(&r->q, pfn, &slot))
+			continue;
+		until = queue_acknowledged_at(&r->q, slot, expedite);
+		if (until - r->now > longest)
+			longest = until - r->now;
+		if (queue_remove(&r->q, slot, expedite, &one))
+			discard(r, &one);
+		complete(r, &one);
+	}
+	sample(r, &r->stall, longest);
 }
 
 static void take(struct run *r, const struct trace_event *e, uint64_t page)
@@ -351,22 +435,12 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 		 last = (page + (UINT64_C(1) << e->order) - 1) >> r->g.order, b;
 
 	if (!guest_take(&r->g, page, e->order)) {
-		uint64_t p;
-
-		/*
-		 * It would have to wait for the host. Counted, and time stands still for everybody
-		 * else.
-		 */
 		if (r->collector)
 			collected_early(r, e);
 		else
-			sample(r, &r->stall, r->resume_at - r->now);
-		for (p = page; !r->collector && p < page + (UINT64_C(1) << e->order); p++)
-			finish_early(r, p);
+			stall(r, e);
 		if (!guest_take(&r->g, page, e->order)) {
-			r->failed = true;
-			snprintf(r->err->text, sizeof(r->err->text),
-				 "a block stays isolated: a bug of fpt");
+			fail(r, "a block stays isolated: a bug of fpt");
 			return;
 		}
 	}
@@ -385,8 +459,14 @@ static void take(struct run *r, const struct trace_event *e, uint64_t page)
 		pages_taken(r, page, UINT64_C(1) << e->order);
 	if (r->buddy)
 		buddy_take(r->buddy, page, e->order);
-	if (!e->hidden)
-		fpt_alloc(&r->s.t, e->pfn, e->order);
+	if (!e->hidden && fpt_alloc(&r->s.t, e->pfn, e->order) == FPT_IN_FLIGHT &&
+	    !r->unprotected) {
+		stall(r, e);
+		if (fpt_in_flight(&r->s.t, e->pfn, e->order)) {
+			fail(r, "a block stays in flight: a bug of fpt");
+			return;
+		}
+	}
 	guest_own(&r->g, page, e->order);
 	if (r->g.resident > r->peak_pages)
 		r->peak_pages = r->g.resident;
@@ -403,7 +483,7 @@ static void give(struct run *r, const struct trace_event *e, uint64_t page)
 	guest_give(&r->g, page, e->order);
 	if (r->buddy) {
 		buddy_give(r->buddy, page, e->order);
-		if (r->buddy->requested && r->resume_at == NEVER && r->tick_at == NEVER)
+		if (r->buddy->requested && !r->in_pass && r->tick_at == NEVER)
 			r->tick_at = r->now + r->policy->period_ns;
 	}
 	for (b = first; b <= last; b++)
@@ -417,21 +497,25 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 		    const struct sim_config *config, struct sim_quality *out,
 		    struct trace_error *err)
 {
-	uint64_t in_flight = config->policy.in_flight / t->page_size, b;
+	struct fpt_policy policy = sim_report_policy(&config->policy, t->page_size);
+	uint64_t b;
 	size_t i;
 
 	memset(r, 0, sizeof(*r));
 	memset(out, 0, sizeof(*out));
 	r->t = t;
 	r->policy = &config->policy;
-	r->resume_at = NEVER;
+	r->unprotected = config->unprotected;
 	r->tick_at = config->policy.period_ns;
 	r->err = err;
 	r->out = out;
 	if (guest_init(&r->g, t, config->order, host_backing(config->policy.discard), true, err) ||
-	    setup_tracker(&r->s, &r->g, t, t->nr_cpus, tracker, config, err))
+	    setup_tracker(&r->s, &r->g, t, t->nr_cpus, tracker, config, err) ||
+	    reporting_init(&r->rep, &r->s, &r->g, config, err))
 		return -1;
-	r->g.skip_isolation = config->skip_isolation;
+	/* A collector has asked what is free just before: there is nothing to miss. */
+	r->rep.owner.counts = !tracker->collects;
+	r->g.skip_isolation = config->unprotected;
 	r->h.g = &r->g;
 	r->h.how = config->policy.discard;
 	r->full_since = calloc(guest_nr_blocks(&r->g), sizeof(*r->full_since));
@@ -441,14 +525,10 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 		snprintf(err->text, sizeof(err->text), "no memory for block states");
 		return -1;
 	}
-	/* sim_check() has seen the configuration. */
-	if (fpt_reporter_init(&r->rep, &r->s.t, &owner, r,
-			&(struct fpt_policy){ .batch = config->policy.batch, .max_in_flight = in_flight }))
-		abort();
 	if (tracker->walks_buddy) {
 		r->buddy = calloc(1, sizeof(*r->buddy));
 		if (!r->buddy ||
-		    buddy_init(r->buddy, &r->g, config->policy.batch, in_flight, err)) {
+		    buddy_init(r->buddy, &r->g, &policy, err)) {
 			free(r->buddy);
 			r->buddy = NULL;
 			return -1;
@@ -473,7 +553,7 @@ static int run_init(struct run *r, const struct trace *t, const struct sim_track
 			snprintf(err->text, sizeof(err->text), "no memory for page states");
 			return -1;
 		}
-		if (array2019_init(r->collector, &r->s.t, &owner, r, err))
+		if (array2019_init(r->collector, &r->rep.rep, err))
 			return -1;
 		setup_hint(&r->s, t, config->policy.entries, collect_now, r);
 		collect_now(r);
@@ -497,12 +577,15 @@ static void run_destroy(struct run *r)
 	free(r->reported);
 	free(r->free_to_report.v);
 	free(r->stall.v);
+	queue_free(&r->q);
+	reporting_free(&r->rep);
 	setup_free(&r->s);
 	guest_destroy(&r->g);
 }
 
 static void sum_up(struct run *r)
 {
+	const struct owner *asked = &r->rep.owner;
 	double page = (double)r->g.page_size;
 	struct sim_quality *q = r->out;
 	struct fpt_stats stats;
@@ -515,13 +598,12 @@ static void sum_up(struct run *r)
 	q->free_gib_minutes = r->full_time * page / GIB / NS_PER_MINUTE;
 	q->peak_rss_bytes = r->peak_pages * r->g.page_size;
 	q->recall = r->full_time > 0 ? r->reported_time / r->full_time : 0;
-	q->precision =
-		r->claimed_pages ? (double)r->claimed_free_pages / (double)r->claimed_pages : -1;
-	/* Its collector has asked what is free just before: there is nothing to miss. */
-	if (r->collector)
-		q->precision = -1;
+	q->precision = asked->asked_pages ? (double)asked->asked_free_pages /
+					    (double)asked->asked_pages : -1;
 	q->free_to_report = summary(&r->free_to_report);
 	q->stall = summary(&r->stall);
+	q->cancelled = stats.count[FPT_STAT_CANCELLED];
+	q->waited = stats.count[FPT_STAT_WAITED];
 	q->discard_calls = r->h.calls;
 	q->discarded_ranges = r->h.ranges;
 	q->refaults = r->g.refaults;
@@ -550,7 +632,8 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker,
 
 		run_until(&r, e->ns);
 		fpt_virtual_cpu = e->cpu;
-		r.idle = 0;
+		r.alike = 0;
+		r.dormant = false;
 		if (e->alloc)
 			take(&r, e, page);
 		else
@@ -566,7 +649,8 @@ int sim_quality(const struct trace *t, const struct sim_tracker *tracker,
 		/*
 		 * The trace is over; nothing of the host's is left undone before data is checked.
 		 */
-		batch_done(&r, &r.batch);
+		while (host_step(&r, NEVER))
+			;
 		if (r.collector)
 			collect_until(&r, NEVER);
 		guest_verify_all(&r.g);

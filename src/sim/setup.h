@@ -29,6 +29,12 @@ int setup_tracker(struct setup *s, const struct guest *g, const struct trace *t,
 		  unsigned int nr_cpus, const struct sim_tracker *tracker,
 		  const struct sim_config *config, struct trace_error *err);
 /*
+ * Make another tracker the one that hooks use, while they run: fpt_switch(). Its front's memory is
+ * donated the first time. *ns: how long that function took.
+ */
+int setup_switch(struct setup *s, unsigned int nr_cpus, const struct sim_tracker *tracker,
+		 const struct sim_config *config, double *ns, struct trace_error *err);
+/*
  * What a reporter does before a pass: give the tracker the memory that it wants. Without, it goes
  * on without.
  */

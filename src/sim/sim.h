@@ -17,14 +17,29 @@
 #include "sim/guest.h"
 #include "sim/host.h"
 
+/* How an owner is kept from a page that is with the host, and who gets it there. */
+enum sim_protocol {
+	SIM_ISOLATE,
+	SIM_TICKET,			/* claims in batches, see report.h */
+	SIM_HINTS,			/* tickets, too: fpt_get_hints(), fpt_put_hints() */
+};
+
 struct sim_policy {
 	uint64_t period_ns;		/* between the beginnings of two passes */
 	uint64_t latency_ns;		/* from handing a batch to the host until it is discarded */
-	unsigned int batch;		/* ranges per batch */
+	uint64_t batch;			/* ranges per batch */
 	uint64_t in_flight;		/* bytes out at once, at most */
-	unsigned long entries;		/* array, array2019: entries per CPU and array */
+	unsigned int protocol;		/* enum sim_protocol */
+	bool expedite;			/* tickets: who waits asks for its block first */
+	uint64_t ahead;			/* ticket: batches claimed beyond the one at the host */
+	bool again;			/* report what was reported: fpt_config.report_again */
+	uint64_t min_order;		/* not hints: fpt_policy.min_order */
+	/* Bytes, and ns: a pass only when one of them is due. 0 and 0: every period. */
+	uint64_t amount, age_ns;
+	uint64_t granule;		/* bytes of a host's page; 0: no more than the guest's */
+	uint64_t entries;		/* array, array2019: entries per CPU and array */
 	bool exact;			/* donate memory for one bit per page, not one per block */
-	enum host_discard discard;
+	unsigned int discard;		/* enum host_discard */
 };
 
 struct sim_tracker {
@@ -36,10 +51,23 @@ struct sim_tracker {
 	struct sim_policy policy;	/* defaults */
 };
 
+/* Switching trackers in a run with threads. */
+struct sim_switch {
+	const struct sim_tracker *other;
+	unsigned int times;		/* there and back is two */
+	/* What came of it. */
+	unsigned int done;		/* the replay may be over before */
+	double *ns;			/* room for times: how long fpt_switch() took */
+};
+
 struct sim_config {
 	unsigned int order;
 	struct sim_policy policy;
-	bool skip_isolation;		/* for tests: the mutant that loses data */
+	struct sim_switch *switching;	/* sim_speed() only; NULL: does not */
+	/*
+	 * For tests, the mutant that loses data: isolation takes nothing, FPT_IN_FLIGHT is ignored.
+	 */
+	bool unprotected;
 };
 
 /* A distribution's summary; count 0: there is none. */
@@ -57,7 +85,9 @@ struct sim_quality {
 					   or asked for first (array2019) */
 	struct sim_times free_to_report;	/* of blocks that became wholly free in the trace */
 	uint64_t censored;		/* those that were taken, or the trace over, before they were reported */
-	struct sim_times stall;		/* allocations that met an isolated block */
+	struct sim_times stall;		/* allocations that met a block on its way to the host */
+	uint64_t cancelled;		/* pages of claims that an allocation cancelled */
+	uint64_t waited;		/* pages whose allocation had to wait; tickets only */
 	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes,
 		data_loss;
 };
@@ -66,10 +96,20 @@ struct sim_speed {
 	uint64_t events;
 	double cpu_ns;			/* processor time of all virtual CPUs, waits left out */
 	double reporter_ns;		/* processor time of the reporter's passes */
-	double wait_ns;			/* waiting for another CPU's event or for an isolated block */
+	double wait_ns;			/* waiting for another CPU's event or for a block */
 	uint64_t passes;
+	uint64_t dropped;		/* pages */
+	/*
+	 * At the end, after two more passes: pages of free blocks that are neither reported nor
+	 * hinted. 0 for who reports, unless events were hidden or hints dropped; and for array2019,
+	 * whose hints are elsewhere.
+	 */
+	uint64_t lost_hints;
 	uint64_t data_loss;
 };
+
+/* The part that a reporter of report.h is told. Its ticks are ns. */
+struct fpt_policy sim_report_policy(const struct sim_policy *policy, size_t page_size);
 
 /* All trackers, the null-named one last. */
 extern const struct sim_tracker sim_trackers[];

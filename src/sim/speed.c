@@ -10,9 +10,11 @@
  *
  * Time. A thread's own processor time, so that being preempted costs nothing; waits are measured
  * and left out. The reporter is a thread of its own; it makes as many passes per event as the
- * trace's clock asks for, however fast the replay is. Host latency is not simulated here.
+ * trace's clock asks for, however fast the replay is. Host latency is not simulated here: what is
+ * with the host is there for as long as discarding really takes.
  */
 #include "sim/array2019.h"
+#include "sim/reporting.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -193,12 +195,17 @@ struct speed_run {
 	struct guest g;
 	struct host h;
 	struct setup s;
-	struct fpt_reporter rep;
-	struct array2019 collector;
-	bool collects;			/* instead of passes */
+	struct reporting rep;
+	struct array2019 collector;	/* instead of passes */
+	struct fpt_batch *out;		/* with the host: from first_out to nr_out */
+	size_t first_out, nr_out, cap_out;
+	struct fpt_batch done;		/* discarded, of the first of them */
+	struct sim_switch *switching;
+	const struct sim_tracker *tracker;
+	const struct sim_config *config;
 	struct worker *workers;
 	unsigned int nr_cpus, spins;
-	uint64_t passes;
+	uint64_t passes, ticks;
 	double reporter_ns;
 	_Atomic bool started, failed, finished;
 	struct trace_error *err;
@@ -256,6 +263,25 @@ static bool page_taken(struct worker *w, const void *what)
 	return guest_take(&w->run->g, guest_page(&w->run->g, e->pfn), e->order);
 }
 
+static bool acknowledged(struct worker *w, const void *what)
+{
+	const struct scheduled *e = what;
+
+	return !fpt_in_flight(&w->run->s.t, e->pfn, e->order);
+}
+
+/* The alloc hook, and what it may ask of its caller. False: the run has failed. */
+static bool take(struct worker *w, const struct scheduled *e)
+{
+	struct fpt *t = &w->run->s.t;
+
+	if (fpt_alloc(t, e->pfn, e->order) == FPT_OK)
+		return true;
+	if (w->run->policy->expedite)
+		fpt_expedite(t, e->pfn, e->order);
+	return wait_for(w, acknowledged, e);
+}
+
 /* All threads begin together, or none does. False: it is called off. */
 static bool wait_for_start(struct speed_run *run)
 {
@@ -288,8 +314,8 @@ static void *work(void *arg)
 		if (e->alloc) {
 			if (!page_taken(w, e) && !wait_for(w, page_taken, e))
 				goto out;
-			if (!e->hidden)
-				fpt_alloc(&run->s.t, e->pfn, e->order);
+			if (!e->hidden && !take(w, e))
+				goto out;
 			guest_own(&run->g, page, e->order);
 		} else {
 			guest_disown(&run->g, page, e->order);
@@ -306,34 +332,96 @@ out:
 	return NULL;
 }
 
-static enum fpt_isolated isolate(void *ctx, struct fpt_range range)
+static void host_does(struct speed_run *run, const struct fpt_batch *b)
 {
-	return guest_isolate(&((struct speed_run *)ctx)->g, range);
+	if (host_discard(&run->h, b, run->err))
+		atomic_store(&run->failed, true);
 }
 
-static void put_back(void *ctx, struct fpt_range range)
+/* Move range i of a batch to the end of another. */
+static void move(struct fpt_batch *to, struct fpt_batch *from, unsigned int i)
 {
-	guest_put_back(&((struct speed_run *)ctx)->g, range);
+	to->range[to->nr] = from->range[i];
+	to->ticket[to->nr++] = from->ticket[i];
+	from->nr--;
+	memmove(&from->range[i], &from->range[i + 1], (from->nr - i) * sizeof(from->range[0]));
+	memmove(&from->ticket[i], &from->ticket[i + 1], (from->nr - i) * sizeof(from->ticket[0]));
 }
 
-static bool is_free(void *ctx, fpt_pfn_t pfn)
+/* Of a batch, discarded or not: what somebody waits for. It is acknowledged alone. */
+static void expedite_of(struct speed_run *run, struct fpt_batch *b, bool discarded)
 {
-	return guest_is_free(&((struct speed_run *)ctx)->g, pfn);
+	struct fpt_batch one = { .nr = 0 };
+	unsigned int i;
+
+	for (i = 0; i < b->nr;) {
+		if (!fpt_batch_expedited(&run->s.t, b, i)) {
+			i++;
+			continue;
+		}
+		move(&one, b, i);
+		if (!discarded)
+			host_does(run, &one);
+		reporting_complete(&run->rep, &one);
+	}
 }
 
-static const struct fpt_owner_ops owner = { isolate, put_back, is_free };
+/* The host discards the oldest batch; between two ranges it looks who waits. */
+static void work_off(struct speed_run *run)
+{
+	struct fpt_batch *b = &run->out[run->first_out], one = { .nr = 0 };
+	size_t k;
+
+	if (!run->policy->expedite) {
+		host_does(run, b);
+		reporting_complete(&run->rep, b);
+	}
+	while (b->nr) {
+		one.nr = 0;
+		move(&one, b, 0);
+		host_does(run, &one);
+		move(&run->done, &one, 0);
+		if (!fpt_expedite_due(&run->rep.rep))
+			continue;
+		expedite_of(run, &run->done, true);
+		for (k = run->first_out; k < run->nr_out; k++)
+			expedite_of(run, &run->out[k], false);
+	}
+	reporting_complete(&run->rep, &run->done);
+	run->first_out++;
+}
+
+static bool get_next(struct speed_run *run)
+{
+	if (run->nr_out == run->cap_out) {
+		size_t cap = 2 * run->cap_out + 1;
+		struct fpt_batch *out = realloc(run->out, cap * sizeof(*out));
+
+		if (!out) {
+			snprintf(run->err->text, sizeof(run->err->text), "no memory for batches");
+			atomic_store(&run->failed, true);
+			return false;
+		}
+		run->out = out;
+		run->cap_out = cap;
+	}
+	if (!reporting_next(&run->rep, &run->out[run->nr_out]))
+		return false;
+	run->nr_out++;
+	return true;
+}
 
 static void pass(struct speed_run *run)
 {
 	double begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
-	struct fpt_batch b;
 
-	setup_refill(&run->s);
-	fpt_pass_begin(&run->rep);
-	while (!atomic_load(&run->failed) && fpt_pass_next(&run->rep, &b)) {
-		if (host_discard(&run->h, &b, run->err))
-			atomic_store(&run->failed, true);
-		fpt_pass_complete(&run->rep, &b, true);
+	reporting_begin(&run->rep);
+	while (!atomic_load(&run->failed) && get_next(run)) {
+		while (run->rep.ops->queues && get_next(run))
+			;
+		while (run->first_out < run->nr_out)
+			work_off(run);
+		run->first_out = run->nr_out = 0;
 	}
 	run->passes++;
 	run->reporter_ns += now_ns(CLOCK_THREAD_CPUTIME_ID) - begin;
@@ -345,7 +433,7 @@ static void collect(struct speed_run *run, bool all)
 	double begin = now_ns(CLOCK_THREAD_CPUTIME_ID);
 	unsigned int cpu;
 
-	for (cpu = 0; cpu < run->collector.nr_cpus && !atomic_load(&run->failed); cpu++) {
+	for (cpu = 0; cpu < run->s.t.nr_cpus && !atomic_load(&run->failed); cpu++) {
 		struct array2019_batch *b = NULL;
 
 		if (all || fpt_array2019_requested(&run->s.t, cpu))
@@ -363,6 +451,22 @@ static void collect(struct speed_run *run, bool all)
 static void collect_all(void *run)
 {
 	collect(run, true);
+}
+
+/* Switches are spread evenly over the replay. */
+static void switch_when_due(struct speed_run *run, uint64_t events)
+{
+	struct sim_switch *w = run->switching;
+	bool there;
+
+	if (!w || w->done == w->times ||
+	    events < run->t->nr_events * (w->done + 1) / (w->times + 1))
+		return;
+	there = w->done % 2 == 0;
+	if (setup_switch(&run->s, run->nr_cpus + 1, there ? w->other : run->tracker, run->config,
+			 &w->ns[w->done], run->err))
+		atomic_store(&run->failed, true);
+	w->done++;
 }
 
 static uint64_t events_done(struct speed_run *run)
@@ -383,24 +487,47 @@ static void *report(void *arg)
 	fpt_virtual_cpu = run->nr_cpus;
 	if (!wait_for_start(run))
 		return NULL;
-	while (!atomic_load(&run->finished)) {
+	while (!atomic_load(&run->finished) && !atomic_load(&run->failed)) {
 		uint64_t done = events_done(run), at = done ? run->t->events[done - 1].ns : 0;
+		bool later;
 
-		if (run->collects) {
+		if (run->tracker->collects)
 			collect(run, false);
-		} else if (run->passes < at / run->policy->period_ns) {
-			pass(run);
+		switch_when_due(run, done);
+		if (run->tracker->collects || run->ticks >= at / run->policy->period_ns) {
+			nanosleep(&poll, NULL);
 			continue;
 		}
-		nanosleep(&poll, NULL);
+		run->ticks++;
+		if (reporting_due(&run->rep, at, &later))
+			pass(run);
 	}
-	if (run->collects) {
+	if (run->tracker->collects) {
 		collect_all(run);
 		return NULL;
 	}
 	pass(run);
 	pass(run);
 	return NULL;
+}
+
+/* Pages that are free in whole blocks, and that the tracker knows nothing of. */
+static uint64_t lost_hints(struct speed_run *run)
+{
+	uint64_t n = 0, b;
+
+	for (b = 0; b < guest_nr_blocks(&run->g); b++) {
+		uint64_t pfn = guest_pfn(&run->g, b << run->g.order), block;
+		struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&run->s.t.back, pfn);
+
+		if (atomic_load(&run->g.block[b]) || !r)
+			continue;
+		block = (pfn - r->base) >> run->g.order;
+		if (!fpt_xbitmap_test_block(r->reported, block) &&
+		    !fpt_xbitmap_test_block(r->hinted[0], block))
+			n += UINT64_C(1) << run->g.order;
+	}
+	return n;
 }
 
 static int run_threads(struct speed_run *run, bool reporting, struct trace_error *err)
@@ -440,9 +567,9 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	      struct sim_speed *out, struct trace_error *err)
 {
 	bool reporting = tracker->reports && !tracker->walks_buddy;
-	uint64_t in_flight = config->policy.in_flight / t->page_size;
 	struct speed_run *run = aligned_alloc(FPT_CACHE_LINE, sizeof(*run) + FPT_CACHE_LINE -
 					      sizeof(*run) % FPT_CACHE_LINE);
+	struct fpt_stats stats;
 	int result = -1;
 	unsigned int i;
 
@@ -459,6 +586,11 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	run->t = t;
 	run->schedule = s;
 	run->policy = &config->policy;
+	run->config = config;
+	run->tracker = tracker;
+	run->switching = config->switching;
+	if (run->switching)
+		run->switching->done = 0;
 	run->nr_cpus = t->nr_cpus;
 	run->spins =
 		t->nr_cpus + reporting <= (unsigned int)sysconf(_SC_NPROCESSORS_ONLN) ? 1024 : 16;
@@ -477,13 +609,10 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	/* One more CPU: the reporter's. */
 	if (setup_tracker(&run->s, &run->g, t, t->nr_cpus + 1, tracker, config, err))
 		goto out;
-	/* sim_check() has seen the configuration. */
-	if (fpt_reporter_init(&run->rep, &run->s.t, &owner, run,
-			&(struct fpt_policy){ .batch = config->policy.batch, .max_in_flight = in_flight }))
-		abort();
-	run->collects = tracker->collects;
-	if (run->collects) {
-		if (array2019_init(&run->collector, &run->s.t, &owner, run, err))
+	if (reporting_init(&run->rep, &run->s, &run->g, config, err))
+		goto out;
+	if (tracker->collects) {
+		if (array2019_init(&run->collector, &run->rep.rep, err))
 			goto out;
 		setup_hint(&run->s, t, config->policy.entries, collect_all, run);
 		collect_all(run);
@@ -503,8 +632,13 @@ int sim_speed(const struct trace *t, const struct sim_schedule *s,
 	out->reporter_ns = run->reporter_ns;
 	out->passes = run->passes;
 	out->data_loss = run->g.data_loss;
+	fpt_get_stats(&run->s.t, &stats);
+	out->dropped = stats.count[FPT_STAT_DROPPED];
+	out->lost_hints = reporting && !tracker->collects && !result ? lost_hints(run) : 0;
 out:
 	array2019_destroy(&run->collector);
+	reporting_free(&run->rep);
+	free(run->out);
 	setup_free(&run->s);
 	guest_destroy(&run->g);
 	free(run->workers);

@@ -5,6 +5,9 @@
  * Per trace: every tracker's quality run, then its run with threads that touch memory, then rounds
  * of timed runs in turn, so that what the machine does meanwhile hits all alike. A tracker's cost
  * is the median over rounds of its difference to none's.
+ *
+ * With --switch, per trace: a run with threads that touch memory, in which one tracker takes over
+ * from the other and back again; then rounds with each alone and with switches.
  */
 #include "compare.h"
 #include "tool.h"
@@ -23,9 +26,10 @@
 #define MAX_ROUNDS 25
 #define MIN_TIMED_EVENTS 1000	/* below, starting threads is all that a time would show */
 #define ROUNDS_EVENTS 10000000u	/* as many rounds as make so many events per tracker */
-#define MS 1000000u
+#define SWITCHES 16u
+#define MAX_SWITCHES 100000u
 
-enum { OPT_ORDER = 1, OPT_JSON, OPT_STRICT };
+enum { OPT_ORDER = 1, OPT_JSON, OPT_STRICT, OPT_SWITCH };
 
 /* Relative to each other: what the runs take, for the remaining time. */
 enum { WEIGHT_QUALITY = 6, WEIGHT_SAFETY = 4, WEIGHT_ROUND = 1 };
@@ -33,9 +37,9 @@ enum { WEIGHT_QUALITY = 6, WEIGHT_SAFETY = 4, WEIGHT_ROUND = 1 };
 struct options {
 	const struct sim_tracker *trackers[MAX_TRACKERS];
 	size_t nr_trackers;
-	bool chosen;			/* by --tracker */
-	struct sim_policy policy;	/* what was given; see set */
-	unsigned int set;		/* bit per policy key */
+	bool chosen;			/* by --tracker: else what cannot run is left out */
+	unsigned int switches;		/* --switch between the two trackers; 0: no */
+	struct policy_args policy;
 	unsigned int order;
 	bool strict;
 	const char *json;
@@ -51,21 +55,46 @@ struct progress {
 };
 
 static const struct argp_option argp_options[] = {
-	{ "tracker", 't', "LIST", 0,
-	  "Trackers, separated by commas (default: all): none, lockmap, array, "
-	  "bitmap, xbitmap, array2019, buddy",
-	  0 },
+	{ "tracker", 't', "LIST", 0, "Trackers, separated by commas (default: all): ", 0 },
 	{ "policy", 'p', "K=V,...", 0,
-	  "What all trackers' reporters do, instead of their defaults: period_ms "
-	  "(100; buddy 2000), latency_ms (1: of the host), batch (32 ranges), in_flight_mib (64), "
-	  "entries "
-	  "(1000: of array, array2019), exact (1; 0: one bit per block), discard (dontneed, punch, free)",
+	  "What all trackers' reporters do, instead of their defaults. When: period_ms (100; "
+	  "buddy 2000), amount_mib and age_ms (0: every period; else only when so much was "
+	  "freed, or freed so long ago). How much: batch (32 ranges), in_flight_mib (64; buddy "
+	  "128, ticket and xbitmap2019 256), min_order (0: leave smaller free runs), again (0; "
+	  "xbitmap2019 1: report again what was not touched). How: protocol (isolate; ticket's "
+	  "ticket, xbitmap2019's hints), expedite (0; ticket 1: an allocation that waits asks for "
+	  "its block first), ahead (0; ticket 3: batches claimed beyond the one that is with the "
+	  "host). The tracker: entries (1000: of array, array2019), exact (1; 0: one bit per block). "
+	  "The host: latency_ms (1, per batch), granule (its page's bytes), discard (dontneed, "
+	  "punch, free)",
 	  0 },
 	{ "order", OPT_ORDER, "N", 0, "Report blocks of 2^N pages (default: 9)", 0 },
+	{ "switch", OPT_SWITCH, "A,B[,N]", 0,
+	  "Instead of the table: switch from tracker A to B and back, N times (default: 16), while "
+	  "hooks run, with A's policy", 0 },
 	{ "json", OPT_JSON, "FILE", 0, "Write the results to FILE, too", 0 },
 	{ "strict", OPT_STRICT, NULL, 0, "Anomalies in a trace are errors", 0 },
 	{ 0 }
 };
+
+/* Adds to the list the tracker that its text begins with. */
+static int add_tracker(struct options *o, const char *text, size_t length)
+{
+	const struct sim_tracker *t = sim_tracker_find(text, length);
+
+	if (!t) {
+		tool_error("unknown tracker '%.*s'; there are %s", (int)length, text,
+			   tracker_names());
+		return -1;
+	}
+	for (size_t i = 0; i < o->nr_trackers; i++)
+		if (o->trackers[i] == t) {
+			tool_error("tracker '%s' is named twice", t->name);
+			return -1;
+		}
+	o->trackers[o->nr_trackers++] = t;
+	return 0;
+}
 
 static int parse_trackers(struct options *o, const char *list)
 {
@@ -73,20 +102,9 @@ static int parse_trackers(struct options *o, const char *list)
 	o->chosen = true;
 	while (*list) {
 		size_t length = strcspn(list, ",");
-		const struct sim_tracker *t = sim_tracker_find(list, length);
 
-		if (!t) {
-			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, "
-				   "bitmap, xbitmap, array2019, buddy",
-				   (int)length, list);
+		if (add_tracker(o, list, length))
 			return -1;
-		}
-		for (size_t i = 0; i < o->nr_trackers; i++)
-			if (o->trackers[i] == t) {
-				tool_error("tracker '%s' is named twice", t->name);
-				return -1;
-			}
-		o->trackers[o->nr_trackers++] = t;
 		list += length;
 		if (*list == ',')
 			list++;
@@ -97,76 +115,50 @@ static int parse_trackers(struct options *o, const char *list)
 	return -1;
 }
 
-enum policy_key { PERIOD, LATENCY, BATCH, IN_FLIGHT, ENTRIES, EXACT, DISCARD };
-
-static char *const policy_keys[] = {
-	[PERIOD] = "period_ms", [LATENCY] = "latency_ms",
-	[BATCH] = "batch",	[IN_FLIGHT] = "in_flight_mib",
-	[ENTRIES] = "entries",	[EXACT] = "exact",
-	[DISCARD] = "discard",	NULL,
-};
-
-static int parse_discard(struct sim_policy *p, const char *value)
+static int parse_switch(struct options *o, const char *list)
 {
-	for (size_t i = 0; discard_names[i]; i++)
-		if (!strcmp(value, discard_names[i])) {
-			p->discard = (enum host_discard)i;
-			return 0;
+	uint64_t n = SWITCHES;
+
+	o->nr_trackers = 0;	/* with --tracker it is an error at the end */
+	while (o->nr_trackers < 2) {
+		size_t length = strcspn(list, ",");
+
+		if (!length) {
+			tool_error("--switch takes two trackers, A,B or A,B,N");
+			return -1;
 		}
-	tool_error("discard is '%s'; there are dontneed, punch, free", value);
-	return -1;
+		if (add_tracker(o, list, length))
+			return -1;
+		if (!o->trackers[o->nr_trackers - 1]->reports ||
+		    o->trackers[o->nr_trackers - 1]->walks_buddy) {
+			tool_error("--switch: %s tracks nothing",
+				   o->trackers[o->nr_trackers - 1]->name);
+			return -1;
+		}
+		list += length;
+		if (*list == ',')
+			list++;
+	}
+	if (o->trackers[0]->ops == o->trackers[1]->ops) {
+		tool_error("--switch: %s and %s are one tracker with two policies",
+			   o->trackers[0]->name, o->trackers[1]->name);
+		return -1;
+	}
+	if (*list && tool_parse_number("--switch A,B,N's N", list, 1, MAX_SWITCHES, &n))
+		return -1;
+	o->switches = (unsigned int)n;
+	return 0;
 }
 
-static int parse_policy(struct options *o, char *text)
+/* The names are where the trackers are. */
+static char *help(int key, const char *text, void *input)
 {
-	struct sim_policy *p = &o->policy;
+	char *all;
 
-	while (*text) {
-		char *value, *pair = text;
-		int key = getsubopt(&text, policy_keys, &value), error = 0;
-		uint64_t n = 0;
-
-		if (!value)
-			value = text + strlen(text);	/* empty */
-
-		switch (key) {
-		case PERIOD:
-			error = tool_parse_number("period_ms", value, 1, 86400000, &n);
-			p->period_ns = n * MS;
-			break;
-		case LATENCY:
-			error = tool_parse_number("latency_ms", value, 0, 86400000, &n);
-			p->latency_ns = n * MS;
-			break;
-		case BATCH:
-			error = tool_parse_number("batch", value, 1, FPT_BATCH_MAX, &n);
-			p->batch = (unsigned int)n;
-			break;
-		case IN_FLIGHT:
-			error = tool_parse_number("in_flight_mib", value, 1, UINT32_MAX, &n);
-			p->in_flight = n << 20;
-			break;
-		case ENTRIES:
-			error = tool_parse_number("entries", value, 1, 1u << 24, &n);
-			p->entries = n;
-			break;
-		case EXACT:
-			error = tool_parse_number("exact", value, 0, 1, &n);
-			p->exact = n;
-			break;
-		case DISCARD:
-			error = parse_discard(p, value);
-			break;
-		default:
-			tool_error("unknown policy '%s'; --help lists them", pair);
-			error = -1;
-			break;
-		}
-		if (error)
-			return -1;
-		o->set |= 1u << key;
-	}
-	return 0;
+	(void)input;
+	if (key != 't')
+		return (char *)(uintptr_t)text;
+	return asprintf(&all, "%s%s", text, tracker_names()) < 0 ? NULL : all;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -175,14 +167,12 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	uint64_t n;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		/* Then getopt's line about a wrong option is the only one. */
-		state->err_stream = NULL;
-		return 0;
 	case 't':
 		return parse_trackers(o, arg) ? EINVAL : 0;
 	case 'p':
-		return parse_policy(o, arg) ? EINVAL : 0;
+		return policy_parse(&o->policy, arg) ? EINVAL : 0;
+	case OPT_SWITCH:
+		return parse_switch(o, arg) ? EINVAL : 0;
 	case OPT_ORDER:
 		if (tool_parse_number("--order", arg, 0, FPT_MAX_ORDER, &n))
 			return EINVAL;
@@ -201,6 +191,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_NO_ARGS:
 		tool_error("which trace? 'fpt record' makes one; 'fpt compare --help' lists the "
 			   "options");
+		return EINVAL;
+	case ARGP_KEY_END:
+		if (!o->switches || !o->chosen)
+			return 0;
+		tool_error("--switch names its trackers: not together with --tracker");
 		return EINVAL;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -233,27 +228,6 @@ static void progress_clear(struct progress *p)
 {
 	if (p->tty)
 		fputs("\r\033[K", stderr);
-}
-
-static struct sim_policy policy_for(const struct options *o, const struct sim_tracker *t)
-{
-	struct sim_policy p = t->policy;
-
-	if (o->set & 1u << PERIOD)
-		p.period_ns = o->policy.period_ns;
-	if (o->set & 1u << LATENCY)
-		p.latency_ns = o->policy.latency_ns;
-	if (o->set & 1u << BATCH)
-		p.batch = o->policy.batch;
-	if (o->set & 1u << IN_FLIGHT)
-		p.in_flight = o->policy.in_flight;
-	if (o->set & 1u << ENTRIES)
-		p.entries = o->policy.entries;
-	if (o->set & 1u << EXACT)
-		p.exact = o->policy.exact;
-	if (o->set & 1u << DISCARD)
-		p.discard = o->policy.discard;
-	return p;
 }
 
 /* What a replay will touch, at most, when nothing is reported, and keep in mind. */
@@ -299,8 +273,7 @@ static int load(const struct options *o, const char *path, struct trace *t,
 	if (o->strict && trace_anomalies_total(a)) {
 		snprintf(err->text, sizeof(err->text),
 			 "%s: %llu anomalies; 'fpt info' lists them, without --strict they are "
-			 "repaired",
-			 path, (unsigned long long)trace_anomalies_total(a));
+			 "repaired", path, (unsigned long long)trace_anomalies_total(a));
 		return -1;
 	}
 	if (!t->nr_events) {
@@ -310,17 +283,15 @@ static int load(const struct options *o, const char *path, struct trace *t,
 	if (t->page_size < (uint32_t)sysconf(_SC_PAGESIZE)) {
 		snprintf(err->text, sizeof(err->text),
 			 "%s: its pages of %u bytes are smaller than this machine's, which cannot "
-			 "discard them",
-			 path, t->page_size);
+			 "discard them", path, t->page_size);
 		return -1;
 	}
 	need = needed_bytes(t);
 	if (need > have / 10 * 9) {
 		snprintf(err->text, sizeof(err->text),
 			 "%s: replay takes %.1f GiB and %.1f GiB are available; record less, or "
-			 "use a larger "
-			 "machine",
-			 path, (double)need / 1073741824.0, (double)have / 1073741824.0);
+			 "use a larger machine", path, (double)need / 1073741824.0,
+			 (double)have / 1073741824.0);
 		return -1;
 	}
 	return 0;
@@ -339,65 +310,62 @@ static double median(double *v, size_t nr)
 	return nr % 2 ? v[nr / 2] : (v[nr / 2 - 1] + v[nr / 2]) / 2;
 }
 
-/* One timed run; ns per event. */
-struct timing {
-	double cpu, wait, reporter;
+/* What is timed: one tracker like this, in rounds. */
+struct candidate {
+	const struct sim_tracker *tracker;
+	struct sim_config config;
+	struct cost *cost;		/* filled in */
+	double hooks[MAX_ROUNDS], reporter[MAX_ROUNDS], wait[MAX_ROUNDS];
 };
 
-static int time_one(const struct trace *t, const struct sim_schedule *s, const struct result *r,
-		    struct timing *out, struct trace_error *err)
+static int time_one(const struct trace *t, const struct sim_schedule *s, struct candidate *c,
+		    unsigned int round, struct trace_error *err)
 {
-	struct sim_config c = { .order = r->order, .policy = r->policy };
 	struct sim_speed speed;
 
-	if (sim_speed(t, s, r->tracker, &c, false, &speed, err))
+	if (sim_speed(t, s, c->tracker, &c->config, false, &speed, err))
 		return -1;
-	out->cpu = speed.cpu_ns / (double)t->nr_events;
-	out->wait = speed.wait_ns / (double)t->nr_events;
-	out->reporter = speed.reporter_ns / (double)t->nr_events;
+	c->hooks[round] = speed.cpu_ns / (double)t->nr_events;
+	c->wait[round] = speed.wait_ns / (double)t->nr_events;
+	c->reporter[round] = speed.reporter_ns / (double)t->nr_events;
 	return 0;
 }
 
 /*
- * Rounds of timed runs: none, every tracker, none again. Each round begins with another tracker,
- * so that no place in the round is always the same one's. Fills in each result's costs.
+ * Rounds of timed runs: none, every candidate, none again. Each round begins with another one, so
+ * that no place in the round is always the same one's. *replay: what none takes.
  */
-static int time_hooks(const struct trace *t, const struct sim_schedule *s, struct result *results,
-		      size_t nr, unsigned int rounds, struct progress *progress,
-		      struct trace_error *err)
+static int time_rounds(const struct trace *t, const struct sim_schedule *s, struct candidate *c,
+		       size_t nr, unsigned int rounds, double *replay, struct progress *progress,
+		       struct trace_error *err)
 {
-	struct result none = { .tracker = &sim_trackers[0], .policy = sim_trackers[0].policy,
-			       .order = results[0].order };
-	double cost[MAX_TRACKERS][MAX_ROUNDS], wait[MAX_TRACKERS][MAX_ROUNDS];
-	double reporter[MAX_TRACKERS][MAX_ROUNDS], base[MAX_ROUNDS];
+	const struct sim_config config = { .order = c->config.order,
+					   .policy = sim_trackers[0].policy };
+	struct candidate before = { .tracker = &sim_trackers[0], .config = config }, after = before;
+	double base[MAX_ROUNDS];
 
 	for (unsigned int r = 0; r < rounds; r++) {
-		struct timing before, after, one;
-
-		if (time_one(t, s, &none, &before, err))
+		if (time_one(t, s, &before, r, err))
 			return -1;
 		for (size_t i = 0; i < nr; i++) {
-			size_t k = (i + r) % nr;
-
 			progress_step(progress, WEIGHT_ROUND, "timing hooks");
-			if (time_one(t, s, &results[k], &one, err))
+			if (time_one(t, s, &c[(i + r) % nr], r, err))
 				return -1;
-			cost[k][r] = one.cpu;
-			wait[k][r] = one.wait;
-			reporter[k][r] = one.reporter;
 		}
-		if (time_one(t, s, &none, &after, err))
+		if (time_one(t, s, &after, r, err))
 			return -1;
-		base[r] = (before.cpu + after.cpu) / 2;
+		base[r] = (before.hooks[r] + after.hooks[r]) / 2;
 		for (size_t i = 0; i < nr; i++)
-			cost[i][r] -= base[r];
+			c[i].hooks[r] -= base[r];
 	}
-	for (size_t i = 0; i < nr; i++) {
-		results[i].ns_per_event = median(cost[i], rounds);
-		results[i].wait_ns_per_event = median(wait[i], rounds);
-		results[i].reporter_ns_per_event = median(reporter[i], rounds);
-		results[i].replay_ns_per_event = median(base, rounds);
-	}
+	for (size_t i = 0; i < nr; i++)
+		*c[i].cost = (struct cost){
+			.timed = t->nr_events >= MIN_TIMED_EVENTS,
+			.hooks = median(c[i].hooks, rounds),
+			.reporter = median(c[i].reporter, rounds),
+			.wait = median(c[i].wait, rounds),
+		};
+	*replay = median(base, rounds);
 	return 0;
 }
 
@@ -410,66 +378,171 @@ static unsigned int rounds_for(const struct trace *t)
 				     : (unsigned int)rounds;
 }
 
+/* A trace, and what all its runs need. */
+struct replay {
+	struct trace t;
+	struct sim_schedule *schedule;
+	struct heading heading;
+};
+
+static void replay_destroy(struct replay *r)
+{
+	sim_schedule_free(r->schedule);
+	trace_destroy(&r->t);
+}
+
+/* What is to be destroyed in any case is there in any case. */
+static int replay_load(struct replay *r, const struct options *o, const char *path,
+		       struct progress *progress, struct trace_error *err)
+{
+	*r = (struct replay){ .heading = { .trace = path, .order = o->order } };
+	trace_init(&r->t);
+	progress->what = "loading";
+	if (load(o, path, &r->t, &r->heading.anomalies, err))
+		return -1;
+	r->heading.events = r->t.nr_events;
+	for (size_t i = 0; i < r->t.nr_events; i++)
+		r->heading.hidden += r->t.events[i].hidden;
+	r->schedule = sim_schedule_make(&r->t, err);
+	return r->schedule ? 0 : -1;
+}
+
+static void progress_begin(struct progress *p, double all)
+{
+	clock_gettime(CLOCK_MONOTONIC, &p->begin);
+	p->done = 0;
+	p->all = all;
+}
+
+static int compare_one(const struct replay *replay, struct candidate *c, struct result *r,
+		       struct progress *progress, struct trace_error *err)
+{
+	struct sim_speed safety;
+
+	*r = (struct result){
+		.heading = replay->heading,
+		.tracker = c->tracker,
+		.policy = c->config.policy,
+		.known = replay->t.has_snapshot,
+	};
+	c->cost = &r->cost;
+	progress_step(progress, 0, c->tracker->name);
+	if (sim_quality(&replay->t, c->tracker, &c->config, &r->quality, progress_show, progress,
+			err))
+		return -1;
+	progress_step(progress, WEIGHT_QUALITY, c->tracker->name);
+	if (sim_speed(&replay->t, replay->schedule, c->tracker, &c->config, true, &safety, err))
+		return -1;
+	progress_step(progress, WEIGHT_SAFETY, c->tracker->name);
+	r->data_loss = r->quality.data_loss + safety.data_loss;
+	return 0;
+}
+
+/* Returns the results, room for all trackers is there; -1: error. */
 static int compare_trace(const struct options *o, const char *path, struct result *results,
 			 struct progress *progress, struct trace_error *err)
 {
-	struct trace_anomalies anomalies;
-	struct sim_schedule *s = NULL;
-	struct trace t;
+	struct trace_error left_out[MAX_TRACKERS];
+	struct candidate c[MAX_TRACKERS];
+	size_t nr = 0, nr_out = 0;
+	struct replay replay;
+	unsigned int rounds;
+	double base;
 	int ret = -1;
 
-	trace_init(&t);
-	progress->what = "loading";
-	if (load(o, path, &t, &anomalies, err))
+	if (replay_load(&replay, o, path, progress, err))
 		goto out;
 	for (size_t i = 0; i < o->nr_trackers; i++) {
-		struct sim_config c = { .order = o->order,
-					.policy = policy_for(o, o->trackers[i]) };
-
-		if (sim_check(&t, o->trackers[i], &c, err))
-			goto out;
-	}
-	s = sim_schedule_make(&t, err);
-	if (!s)
-		goto out;
-	clock_gettime(CLOCK_MONOTONIC, &progress->begin);
-	progress->done = 0;
-	progress->all = (double)o->nr_trackers *
-			(WEIGHT_QUALITY + WEIGHT_SAFETY + rounds_for(&t) * WEIGHT_ROUND);
-	for (size_t i = 0; i < o->nr_trackers; i++) {
-		struct result *r = &results[i];
-		struct sim_config c = { .order = o->order,
-					.policy = policy_for(o, o->trackers[i]) };
-		struct sim_speed safety;
-
-		*r = (struct result){
-			.trace = path,
+		c[nr] = (struct candidate){
 			.tracker = o->trackers[i],
-			.policy = c.policy,
-			.order = o->order,
-			.events = t.nr_events,
-			.known = t.has_snapshot,
-			.anomalies = anomalies,
+			.config = { .order = o->order,
+				    .policy = policy_for(&o->policy, o->trackers[i]) },
 		};
-		progress_step(progress, 0, r->tracker->name);
-		if (sim_quality(&t, r->tracker, &c, &r->quality, progress_show, progress, err))
-			goto out;
-		progress_step(progress, WEIGHT_QUALITY, r->tracker->name);
-		if (sim_speed(&t, s, r->tracker, &c, true, &safety, err))
-			goto out;
-		progress_step(progress, WEIGHT_SAFETY, r->tracker->name);
-		r->data_loss = r->quality.data_loss + safety.data_loss;
-		r->timed = t.nr_events >= MIN_TIMED_EVENTS;
+		if (!sim_check(&replay.t, c[nr].tracker, &c[nr].config, &left_out[nr_out]))
+			nr++;
+		else
+			nr_out++;
 	}
-	if (time_hooks(&t, s, results, o->nr_trackers, rounds_for(&t), progress, err))
+	if (nr_out && (o->chosen || !nr)) {
+		*err = left_out[0];
 		goto out;
+	}
+	rounds = rounds_for(&replay.t);
+	progress_begin(progress, (double)nr * (WEIGHT_QUALITY + WEIGHT_SAFETY +
+					       rounds * WEIGHT_ROUND));
+	for (size_t i = 0; i < nr; i++)
+		if (compare_one(&replay, &c[i], &results[i], progress, err))
+			goto out;
+	if (time_rounds(&replay.t, replay.schedule, c, nr, rounds, &base, progress, err))
+		goto out;
+	for (size_t i = 0; i < nr; i++)
+		results[i].replay_ns_per_event = base;
 	progress_clear(progress);
-	print_table(stdout, &t, results, o->nr_trackers);
-	ret = 0;
+	print_table(stdout, &replay.t, results, nr);
+	for (size_t i = 0; i < nr_out; i++)
+		printf("left out: %s\n%s", left_out[i].text, i + 1 == nr_out ? "\n" : "");
+	ret = (int)nr;
 out:
 	progress_clear(progress);
-	sim_schedule_free(s);
-	trace_destroy(&t);
+	replay_destroy(&replay);
+	return ret;
+}
+
+static int switch_trace(const struct options *o, const char *path, struct switched *out,
+			struct progress *progress, struct trace_error *err)
+{
+	struct sim_switch plan = { .other = o->trackers[1], .times = o->switches,
+				   .ns = calloc(o->switches, sizeof(*plan.ns)) };
+	struct candidate c[3];
+	struct replay replay;
+	unsigned int rounds;
+	int ret = -1;
+
+	if (replay_load(&replay, o, path, progress, err))
+		goto out;
+	*out = (struct switched){
+		.heading = replay.heading,
+		.tracker = { o->trackers[0], o->trackers[1] },
+		.policy = policy_for(&o->policy, o->trackers[0]),
+		.times = o->switches,
+	};
+	for (size_t i = 0; i < 3; i++)
+		c[i] = (struct candidate){
+			.tracker = o->trackers[i % 2],
+			.config = { .order = o->order, .policy = out->policy,
+				    .switching = i == 2 ? &plan : NULL },
+			.cost = i == 2 ? &out->cost : &out->alone[i],
+		};
+	for (size_t i = 0; i < 2; i++)
+		if (sim_check(&replay.t, c[i].tracker, &c[i].config, err))
+			goto out;
+	if (!plan.ns) {
+		snprintf(err->text, sizeof(err->text), "no memory for %u switches", o->switches);
+		goto out;
+	}
+	rounds = rounds_for(&replay.t);
+	progress_begin(progress, WEIGHT_SAFETY + 3 * rounds * WEIGHT_ROUND);
+	progress_step(progress, 0, "switching");
+	if (sim_speed(&replay.t, replay.schedule, c[2].tracker, &c[2].config, true, &out->run, err))
+		goto out;
+	progress_step(progress, WEIGHT_SAFETY, "switching");
+	out->done = plan.done;
+	out->data_loss = out->run.data_loss;
+	if (plan.done) {
+		out->median_ns = median(plan.ns, plan.done);
+		out->max_ns = plan.ns[plan.done - 1];	/* median() has sorted them */
+	}
+	if (time_rounds(&replay.t, replay.schedule, c, 3, rounds, &out->replay_ns_per_event,
+			progress, err))
+		goto out;
+	out->timed_times = plan.done;
+	progress_clear(progress);
+	print_switched(stdout, &replay.t, out);
+	ret = 1;
+out:
+	progress_clear(progress);
+	free(plan.ns);
+	replay_destroy(&replay);
 	return ret;
 }
 
@@ -490,20 +563,49 @@ static int check_name(const struct options *o, const char *trace, struct trace_e
 	return -1;
 }
 
-static int write_json(struct output *out, const struct result *results, size_t nr,
-		      struct trace_error *err)
+static int write_json(struct output *out, char *text, struct trace_error *err)
 {
-	char *text = results_json(results, nr);
 	int ret;
 
 	if (!text) {
-		snprintf(err->text, sizeof(err->text),
-			 "cannot make JSON: no memory, or a trace's name is not UTF-8");
+		snprintf(err->text, sizeof(err->text), "no memory for JSON");
 		return -1;
 	}
 	ret = output_write(out, text, strlen(text), err) || output_publish(out, err) ? -1 : 0;
 	free(text);
 	return ret;
+}
+
+/* All traces'; the one or the other kind. */
+struct all {
+	struct result *results;
+	struct switched *switched;
+	size_t nr;
+	uint64_t data_loss;
+};
+
+static int run_all(const struct options *o, struct all *all, struct progress *progress,
+		   struct trace_error *err)
+{
+	all->results = calloc(o->nr_traces * o->nr_trackers, sizeof(*all->results));
+	all->switched = calloc(o->nr_traces, sizeof(*all->switched));
+	if (!all->results || !all->switched) {
+		snprintf(err->text, sizeof(err->text), "no memory for results");
+		return -1;
+	}
+	for (size_t i = 0; i < o->nr_traces; i++) {
+		int n = o->switches ?
+			switch_trace(o, o->traces[i], &all->switched[all->nr], progress, err) :
+			compare_trace(o, o->traces[i], &all->results[all->nr], progress, err);
+
+		if (n < 0)
+			return -1;
+		all->nr += (size_t)n;
+	}
+	for (size_t i = 0; i < all->nr; i++)
+		all->data_loss += o->switches ? all->switched[i].data_loss :
+						all->results[i].data_loss;
+	return 0;
 }
 
 int cmd_compare(int argc, char **argv)
@@ -513,53 +615,45 @@ int cmd_compare(int argc, char **argv)
 		.parser = parse,
 		.args_doc = "TRACE...",
 		.doc = "Replay traces through trackers, against memory that is real and a host "
-		       "that really "
-		       "discards, and print what each tracker costs and is worth.",
+		       "that really discards, and print what each tracker costs and is worth.",
+		.help_filter = help,
 	};
 	struct options o = { .order = 9 };
 	struct progress progress = { .tty = isatty(STDERR_FILENO) };
 	struct output out = OUTPUT_INIT;
 	struct trace_error err = { "" };
-	struct result *results;
-	uint64_t lost = 0;
+	struct all all = { .nr = 0 };
 	int ret = EXIT_FAILED;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+	if (tool_parse(&argp, argc, argv, 0, &o))
 		return EXIT_USAGE;
-	for (const struct sim_tracker *t = sim_trackers; !o.chosen && t->name; t++)
-		if (!t->walks_buddy || o.order <= GUEST_MAX_ORDER)	/* a buddy allocator's blocks end there */
-			o.trackers[o.nr_trackers++] = t;
-	results = calloc(o.nr_traces * o.nr_trackers, sizeof(*results));
-	if (!results) {
-		tool_error("no memory for results");
-		return EXIT_FAILED;
-	}
+	for (size_t i = 0; !o.chosen && !o.switches && sim_trackers[i].name; i++)
+		o.trackers[o.nr_trackers++] = &sim_trackers[i];
 	for (size_t i = 0; i < o.nr_traces; i++)
 		if (check_name(&o, o.traces[i], &err))
 			goto out;
 	if (o.json && output_open(&out, o.json, &err))
 		goto out;
-	for (size_t i = 0; i < o.nr_traces; i++)
-		if (compare_trace(&o, o.traces[i], results + i * o.nr_trackers, &progress, &err))
-			goto out;
+	if (run_all(&o, &all, &progress, &err))
+		goto out;
 	if (fflush(stdout) || ferror(stdout)) {
 		snprintf(err.text, sizeof(err.text), "cannot write the table: %s", strerror(errno));
 		goto out;
 	}
-	if (o.json && write_json(&out, results, o.nr_traces * o.nr_trackers, &err))
+	if (o.json && write_json(&out, o.switches ? switched_json(all.switched, all.nr) :
+				 results_json(all.results, all.nr), &err))
 		goto out;
-	for (size_t i = 0; i < o.nr_traces * o.nr_trackers; i++)
-		lost += results[i].data_loss;
-	if (lost)
+	if (all.data_loss)
 		snprintf(err.text, sizeof(err.text),
 			 "DATA LOSS: %llu pages did not hold what their owner wrote",
-			 (unsigned long long)lost);
+			 (unsigned long long)all.data_loss);
 	else
 		ret = EXIT_OK;
 out:
 	if (*err.text)
 		tool_error("%s", err.text);
 	output_end(&out);
-	free(results);
+	free(all.results);
+	free(all.switched);
 	return ret;
 }

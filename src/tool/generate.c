@@ -103,10 +103,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct generate_config *c = &o->config;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		/* Then getopt's line about a wrong option is the only one. */
-		state->err_stream = NULL;
-		return 0;
 	case 'o':
 		o->output = arg;
 		return 0;
@@ -170,7 +166,7 @@ int cmd_generate(int argc, char **argv)
 
 	argp_err_exit_status = EXIT_USAGE;
 	list_workloads(options);
-	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+	if (tool_parse(&argp, argc, argv, 0, &o))
 		return EXIT_USAGE;
 	trace_init(&t);
 	if (trace_generate(&t, &o.config, &err) || trace_save(&t, o.output, &err)) {

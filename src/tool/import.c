@@ -49,10 +49,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	uint64_t n;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		/* Then getopt's line about a wrong option is the only one. */
-		state->err_stream = NULL;
-		return 0;
 	case 'o':
 		o->output = arg;
 		return 0;
@@ -177,7 +173,7 @@ int cmd_import(int argc, char **argv)
 	struct trace t;
 	int ret;
 
-	if (argp_parse(&argp, argc, argv, 0, NULL, &o))
+	if (tool_parse(&argp, argc, argv, 0, &o))
 		return EXIT_USAGE;
 	trace_init(&t);
 	ret = import(&t, &o);

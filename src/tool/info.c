@@ -74,10 +74,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct options *o = state->input;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		/* Then getopt's line about a wrong option is the only one. */
-		state->err_stream = NULL;
-		return 0;
 	case OPT_JSON:
 		o->json = true;
 		return 0;
@@ -407,7 +403,7 @@ int cmd_info(int argc, char **argv)
 		return EXIT_FAILED;
 	}
 	trace_init(&info->trace);
-	if (!argp_parse(&argp, argc, argv, 0, NULL, &o))
+	if (!tool_parse(&argp, argc, argv, 0, &o))
 		ret = gather(info, o.file) ? EXIT_FAILED : print(info, &o);
 	trace_destroy(&info->trace);
 	free(info);

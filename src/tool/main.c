@@ -62,6 +62,24 @@ bool tool_same_file(const char *a, const char *b)
 	       x.st_ino == y.st_ino;
 }
 
+static error_t quietly(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	state->err_stream = NULL;
+	state->child_inputs[0] = state->input;
+	return 0;
+}
+
+int tool_parse(const struct argp *argp, int argc, char **argv, unsigned int flags, void *input)
+{
+	const struct argp_child children[] = { { argp, 0, NULL, 0 }, { 0 } };
+	const struct argp outer = { .parser = quietly, .children = children };
+
+	return argp_parse(&outer, argc, argv, flags, NULL, input);
+}
+
 static void usage(FILE *to)
 {
 	fputs("Usage: fpt COMMAND [ARGUMENT...]\n\n", to);

@@ -102,10 +102,6 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	uint64_t n;
 
 	switch (key) {
-	case ARGP_KEY_INIT:
-		/* Then getopt's line about a wrong option is the only one. */
-		state->err_stream = NULL;
-		return 0;
 	case 'o':
 		o->output = arg;
 		return 0;
@@ -465,7 +461,7 @@ int cmd_record(int argc, char **argv)
 	struct recording r = { .o = &o, .tty = isatty(STDERR_FILENO) };
 	int ret;
 
-	if (argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &o))
+	if (tool_parse(&argp, argc, argv, ARGP_IN_ORDER, &o))
 		return EXIT_USAGE;
 	if (!o.command && o.seconds <= 0)
 		o.seconds = 10;

@@ -9,6 +9,7 @@
 #ifndef FPT_TOOL_H
 #define FPT_TOOL_H
 
+#include <argp.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -19,6 +20,12 @@ int cmd_import(int argc, char **argv);
 int cmd_info(int argc, char **argv);
 int cmd_compare(int argc, char **argv);
 int cmd_generate(int argc, char **argv);
+
+/*
+ * argp_parse(), but only one line about a wrong command line: getopt's, or the parser's own.
+ * input goes to the parser. 0, or an error: EXIT_USAGE.
+ */
+int tool_parse(const struct argp *argp, int argc, char **argv, unsigned int flags, void *input);
 
 /* One line on standard error, "fpt NAME: text". */
 void tool_error(const char *format, ...) __attribute__((format(printf, 1, 2)));
