@@ -230,8 +230,8 @@ static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, uns
 	return false;
 }
 
-/* One event: pages [i, i + nr) of r. */
-static inline void fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
+/* An event on pages [i, i + nr) of r. True: some of it went the slow path. */
+static inline bool fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
 				   unsigned long i, unsigned long nr)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
@@ -251,29 +251,31 @@ static inline void fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_x
 		i += span;
 		nr -= span;
 	}
-	if (slow)
-		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+	return slow;
 }
 
 static inline void fpt_delta_event(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	fpt_pfn_t outside = 0;
+	bool slow = false;
 
 	if (r && nr <= r->nr - (pfn - r->pfn)) {
-		fpt_delta_write(t, cpu, r, pfn - r->base, nr);
-		return;
+		slow = fpt_delta_write(t, cpu, r, pfn - r->base, nr);
+		nr = 0;
 	}
 	/* Across an edge of a range: page by page. */
 	for (; nr; pfn++, nr--) {
 		r = fpt_xbitmap_range_of(&t->back, pfn);
 		if (r)
-			fpt_delta_write(t, cpu, r, pfn - r->base, 1);
+			slow |= fpt_delta_write(t, cpu, r, pfn - r->base, 1);
 		else
 			outside++;
 	}
 	if (outside)
 		fpt_count(t, cpu, FPT_STAT_OUTSIDE, outside);
+	if (slow)
+		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
 }
 
 static inline void fpt_delta_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
