@@ -79,10 +79,16 @@
 
 #include <fpt/tracker.h>
 
+#ifndef FPT_DELTA_WAYS
 #define FPT_DELTA_WAYS 4u
+#endif
 #define FPT_DELTA_SETS 256u		/* by default: 1024 lines per CPU and generation, 144 KiB in all */
 #define FPT_DELTA_MAX_SETS (1UL << 20)
+
+/* Sections per word of an event, at least two: one may have to take a line first. */
+#ifndef FPT_DELTA_ATTEMPTS
 #define FPT_DELTA_ATTEMPTS 8u
+#endif
 
 #define FPT_DELTA_LINE_WORDS ((unsigned int)(64 / sizeof(fpt_atomic_t)))
 #define FPT_DELTA_LINE_PAGES 512UL
