@@ -25,10 +25,19 @@ fpt_tracker_test(bitmap/threads test_bitmap.c ${small})
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 
+# Once more, where the C library is told not to register restartable sequences.
+function(fpt_without_rseq name test)
+	string(REPLACE / - target test_${test})
+	add_test(NAME ${name} COMMAND ${target})
+	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600
+		ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+endfunction()
+
 fpt_tracker_test(percpu test_percpu.c)
-add_test(NAME percpu/no-rseq COMMAND test_percpu)
-set_tests_properties(percpu/no-rseq PROPERTIES LABELS trackers TIMEOUT 600
-	ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+fpt_without_rseq(percpu/no-rseq percpu)
+
+fpt_tracker_test(delta/user test_delta.c FPT_XBITMAP_CHUNK_BYTES=64)
+fpt_without_rseq(delta/no-rseq delta/user)
 
 # The others have one thread of the operating system: nothing for ThreadSanitizer.
 if(NOT FPT_SANITIZE MATCHES thread)
@@ -45,6 +54,8 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	endforeach()
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
 	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
+	fpt_tracker_test(delta/model test_delta.c FPT_MODEL)
+	fpt_tracker_test(delta/virtual test_delta.c FPT_VIRTUAL_CPUS)
 	if(FPT_SANITIZE)
 		set_tests_properties(explore PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
