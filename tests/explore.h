@@ -145,6 +145,12 @@ static void explore_fail(enum explore_failure kind, const char *format, ...)
 	struct explore *e = explorer.e;
 	va_list args;
 
+	if (!e) {		/* before the exploration: what a test begins with is wrong */
+		va_start(args, format);
+		vfprintf(stderr, format, args);
+		va_end(args);
+		abort();
+	}
 	if (!e->failure) {
 		e->failure = kind;
 		va_start(args, format);
