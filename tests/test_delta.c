@@ -1929,6 +1929,341 @@ static void test_steps(void **state)
 }
 #endif
 
+#ifdef REAL_CPUS
+#ifdef FPT_USER_RSEQ
+/*
+ * Sections that are interrupted, at each of their points (FPT_USER_RSEQ_INJECT): what they see and
+ * write changes meanwhile. One that went on would write all the same.
+ */
+static struct {
+	fpt_atomic_t e, t, a;
+	unsigned int signals;
+} inject;
+
+static void on_trap(int number)
+{
+	(void)number;
+	inject.signals++;
+	inject.e.v = 8;
+	inject.t.v = 5;
+	inject.a.v |= 0xf00;
+	test_point = -1;
+}
+
+static void test_interrupted(void **state)
+{
+	struct sigaction act = { .sa_handler = on_trap };
+	unsigned int cpu = go_to(0);
+	int point;
+	bool done;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (point = 0; point <= 5; point++) {
+		/* xor has no point 4; after 5 it is done. */
+		memset(&inject, 0, sizeof(inject));
+		inject.t.v = 6;
+		test_point = point;
+		done = fpt_section_xor(cpu, &inject.e, 0, &inject.t, 6, &inject.a, 1);
+		assert_int_equal(done, point >= 4);
+		assert_int_equal(inject.signals, point != 4);
+		assert_int_equal(inject.a.v, (point != 4 ? 0xf00 : 0) + done);
+		/* put: interrupted after the dirty bit, it leaves that, and no tag. */
+		memset(&inject, 0, sizeof(inject));
+		test_point = point;
+		done = fpt_section_put(cpu, &inject.e, 0, &inject.t, 9, &inject.a, 1);
+		assert_int_equal(done, point == 5);
+		assert_int_equal(inject.signals, 1);
+		assert_int_equal(inject.t.v, 5);
+		assert_int_equal(inject.a.v, 0xf00 + (point >= 4));
+	}
+	test_point = -1;
+	signal(SIGTRAP, SIG_DFL);
+}
+
+/* In a hook's sections: the handler folds, and has events of its own, on the same lines. */
+static struct {
+	struct tracker *w;
+	unsigned int left, page;
+} nested;
+
+static void on_trap_fold(int number)
+{
+	int point = test_point;
+
+	(void)number;
+	test_point = -1;
+	if (nested.left % 2)
+		fpt_drain(&nested.w->t);
+	fpt_free(&nested.w->t, nested.page, 0);
+	fpt_alloc(&nested.w->t, nested.page + LINE, 0);
+	nested.page++;
+	if (--nested.left)
+		test_point = point;
+}
+
+static void test_interrupted_hooks(void **state)
+{
+	struct sigaction act = { .sa_handler = on_trap_fold };
+	unsigned int page, left, i;
+	int point;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (point = 0; point <= 5; point++)
+		for (left = 1; left < 2 * FPT_DELTA_ATTEMPTS; left++) {
+			nested.w = tracker_new(9, 1);
+			add_range(nested.w, 0, 4 * LINE);
+			give(nested.w, 0, LINE, 9);
+			nested.page = 100;
+			for (page = 0; page < 8; page++) {
+				nested.left = left;
+				test_point = point;
+				if (page % 2)
+					fpt_free(&nested.w->t, page, 0);
+				else
+					fpt_alloc(&nested.w->t, LINE + page, 0);
+				test_point = -1;
+				fold(nested.w);
+			}
+			for (page = 0; page < 8; page++) {
+				assert_int_equal(base(nested.w, page), page % 2);
+				assert_int_equal(base(nested.w, LINE + page), page % 2);
+			}
+			for (i = 100; i < 101 + nested.page; i++) {
+				assert_int_equal(base(nested.w, i), i < nested.page);
+				assert_int_equal(base(nested.w, LINE + i), i >= nested.page && i < LINE);
+			}
+			tracker_free(nested.w);
+		}
+	signal(SIGTRAP, SIG_DFL);
+}
+
+/* A thread whose area the kernel does not know: its events are slow, the others' are not. */
+static void *without_area(void *arg)
+{
+	struct tracker *w = arg;
+	unsigned int page;
+
+	/* RSEQ_FLAG_UNREGISTER */
+	if (syscall(SYS_rseq, fpt_user_rseq(), 32, 1, RSEQ_SIG))
+		return NULL;
+	for (page = 0; page < 16; page += 2)
+		fpt_free(&w->t, page, 0);
+	for (page = 0; page < 16; page += 4)
+		fpt_alloc(&w->t, page + 1, 0);
+	return w;
+}
+
+static void test_without_area(void **state)
+{
+	struct tracker *w;
+	pthread_t thread;
+	unsigned int page;
+	void *done;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	w = tracker_new(9, 1);
+	add_range(w, 0, LINE);
+	for (page = 1; page < 16; page += 2)
+		give(w, 0, page, 0);
+	assert_int_equal(pthread_create(&thread, NULL, without_area, w), 0);
+	pthread_join(thread, &done);
+	if (!done)
+		skip();
+	check_slow(w, 12);
+	for (page = 0; page < 16; page++)
+		assert_int_equal(state_of(&w->t, page), page % 4 != 1);
+	fold(w);
+	for (page = 0; page < 16; page++)
+		assert_int_equal(base(w, page), page % 4 != 1);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 16);
+	tracker_free(w);
+}
+#endif
+
+/* A child's tracker is a copy, and its fence works as the parent's. */
+static void test_fork(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	int status, i;
+	pid_t child;
+
+	(void)state;
+	add_range(w, 0, 4 * LINE);
+	give(w, 0, 0, 9);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		for (i = 0; i < 3; i++) {
+			fpt_alloc(&w->t, 7, 0);
+			fpt_drain(&w->t);
+			fpt_free(&w->t, 7, 0);
+		}
+		fpt_drain(&w->t);
+		_exit(base(w, 7) && base(w, 0) && !table_error(&w->t) ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(pass(w), 1);
+	tracker_free(w);
+}
+
+/*
+ * Threads, more than CPUs, which others move and signals interrupt; a reporter that folds all the
+ * time. Each thread's handler has pages of its own; the others belong to whoever takes them.
+ */
+#define THREADS 5u
+#define STORM_PAGES (4u * (unsigned int)LINE)
+#define STORM_EVENTS 100000u	/* of each thread, and until so many moves, but no more than ten times */
+#define STORM_MOVES 200u
+
+static struct {
+	struct tracker *w;
+	fpt_atomic_t owner[STORM_PAGES];	/* thread + 1, 0: free */
+	fpt_atomic_t finished, handled, moved, folds;
+	pid_t tid[THREADS];
+	bool other[THREADS];			/* the state of a handler's page */
+} storm;
+
+static __thread unsigned int self;
+
+static void on_alarm(int number)
+{
+	unsigned int page = STORM_PAGES + self;
+
+	(void)number;
+	if (!self)
+		return;		/* not one of the threads */
+	storm.other[self - 1] = !storm.other[self - 1];
+	if (storm.other[self - 1])
+		fpt_free(&storm.w->t, page, 0);
+	else
+		fpt_alloc(&storm.w->t, page, 0);
+	fpt_fetch_add(&storm.handled, 1, relaxed);
+}
+
+static void *storm_worker(void *arg)
+{
+	unsigned int held[32], nr = 0, i, page;
+	bool over = false;
+	unsigned long long random;
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	self = (unsigned int)(uintptr_t)arg;
+	random = self;
+	__atomic_store_n(&storm.tid[self - 1], (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+	for (i = 0; !over || nr; i++) {
+		over |= i >= STORM_EVENTS && (i >= 10 * STORM_EVENTS ||
+					      fpt_load(&storm.moved, relaxed) >= STORM_MOVES);
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		page = (unsigned int)(random >> 33) % STORM_PAGES;
+		if (nr && (nr == COUNT(held) || page & 1 || over)) {
+			page = held[--nr];
+			fpt_free(&storm.w->t, page, 0);
+			fpt_store(&storm.owner[page], 0, release);
+		} else if (fpt_cas(&storm.owner[page], 0, self, acq_rel)) {
+			fpt_alloc(&storm.w->t, page, 0);
+			held[nr++] = page;
+		}
+	}
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	return NULL;
+}
+
+static void *storm_mover(void *arg)
+{
+	unsigned int i = 0;
+
+	(void)arg;
+	while (!fpt_load(&storm.finished, acquire)) {
+		pid_t tid = __atomic_load_n(&storm.tid[i % THREADS], __ATOMIC_ACQUIRE);
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET((size_t)nth_cpu(i / THREADS + i), &set);
+		if (tid && !sched_setaffinity(tid, sizeof(set), &set))
+			fpt_fetch_add(&storm.moved, 1, relaxed);
+		i++;
+		usleep(50);
+	}
+	return NULL;
+}
+
+static void *storm_folder(void *arg)
+{
+	(void)arg;
+	while (!fpt_load(&storm.finished, acquire)) {
+		fpt_drain(&storm.w->t);
+		fpt_fetch_add(&storm.folds, 1, relaxed);
+	}
+	return NULL;
+}
+
+static void test_storm(void **state)
+{
+	struct itimerval often = { { 0, 150 }, { 0, 150 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction act = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	pthread_t worker[THREADS], mover, folder[2];
+	sigset_t alarm;
+	unsigned int i;
+
+	(void)state;
+	memset(&storm, 0, sizeof(storm));
+	storm.w = tracker_new(9, 4);
+	add_range(storm.w, 0, STORM_PAGES + LINE);
+	for (i = 0; i < STORM_PAGES; i++)
+		fpt_free(&storm.w->t, i, 0);
+	fold(storm.w);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	for (i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&worker[i], NULL, storm_worker,
+						(void *)(uintptr_t)(i + 1)), 0);
+	assert_int_equal(pthread_create(&mover, NULL, storm_mover, NULL), 0);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&folder[i], NULL, storm_folder, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	for (i = 0; i < THREADS; i++)
+		pthread_join(worker[i], NULL);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	fpt_store(&storm.finished, 1, release);
+	pthread_join(mover, NULL);
+	for (i = 0; i < 2; i++)
+		pthread_join(folder[i], NULL);
+	fold(storm.w);
+	check_pages(storm.w, 0, STORM_PAGES, true, true);
+	for (i = 0; i < THREADS; i++)
+		check_pages(storm.w, STORM_PAGES + 1 + i, 1, storm.other[i], true);
+	assert_int_equal(stats_of(storm.w).count[FPT_STAT_FREED] -
+			 stats_of(storm.w).count[FPT_STAT_ALLOCATED],
+			 STORM_PAGES + storm.other[0] + storm.other[1] + storm.other[2] +
+				 storm.other[3] + storm.other[4]);
+	print_message("%s: %lu signals, %lu moves, %lu folds; %lu of %lu events slow\n",
+		      front(&storm.w->t)->sections ? "restartable sections" : "atomics",
+		      storm.handled.v, storm.moved.v, storm.folds.v,
+		      stats_of(storm.w).count[FPT_STAT_SLOW],
+		      stats_of(storm.w).count[FPT_STAT_FREED] +
+			      stats_of(storm.w).count[FPT_STAT_ALLOCATED]);
+	tracker_free(storm.w);
+	signal(SIGALRM, SIG_IGN);	/* one may be pending */
+	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+	signal(SIGALRM, SIG_DFL);
+}
+#endif
+
 #define COMMON_TESTS \
 	cmocka_unit_test(test_init), \
 	cmocka_unit_test(test_range_memory), \
@@ -1975,6 +2310,15 @@ int main(int argc, char **argv)
 #else
 	const struct CMUnitTest tests[] = {
 		COMMON_TESTS,
+#if defined(REAL_CPUS) && defined(FPT_USER_RSEQ)
+		cmocka_unit_test(test_interrupted),
+		cmocka_unit_test(test_interrupted_hooks),
+		cmocka_unit_test(test_without_area),
+#endif
+#ifdef REAL_CPUS
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_storm),
+#endif
 	};
 
 #ifdef REAL_CPUS
