@@ -7,8 +7,9 @@
 # fail. The same tests, compiled against the headers as they are, must pass. An entry of mutants.txt:
 #
 #	== NAME: what is wrong
-#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small or bitmap-model (below); which of
-#				its tests (bitmap and bitmap-small always run all of theirs)
+#	TEST: PATTERN		explore, lockstep, model, bitmap, bitmap-small, bitmap-model, delta, delta-model,
+#				delta-user or percpu (below); which of its tests (bitmap, bitmap-small and percpu
+#				always run all of theirs)
 #	in HEADER
 #	text, to be found exactly once
 #	becomes
@@ -21,11 +22,13 @@ tests=$here/..
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-flags=(-std=gnu11 -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
+flags=(-std=gnu11 -D_GNU_SOURCE -O1 -w -DFPT_XBITMAP_CHUNK_BYTES=8)
 declare -A source=([explore]=test_explore.c [lockstep]=test_trackers.c [model]=test_trackers.c
-	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c)
+	[bitmap]=test_bitmap.c [bitmap-small]=test_bitmap.c [bitmap-model]=test_bitmap.c
+	[delta]=test_delta.c [delta-model]=test_delta.c [delta-user]=test_delta.c [percpu]=test_percpu.c)
 declare -A backend=([explore]=-DFPT_MODEL [lockstep]=-DFPT_VIRTUAL_CPUS [model]=-DFPT_MODEL
-	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL)
+	[bitmap]=-DFPT_VIRTUAL_CPUS [bitmap-small]=-DFPT_VIRTUAL_CPUS [bitmap-model]=-DFPT_MODEL
+	[delta]=-DFPT_VIRTUAL_CPUS [delta-model]=-DFPT_MODEL [delta-user]= [percpu]=)
 # As in trackers.cmake.
 declare -A sizes=([bitmap-small]="-DFPT_BITMAP_LEAF_BYTES=64 -DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u
 	-DFPT_BITMAP_MAX_LEVELS=9u")
@@ -34,7 +37,7 @@ export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 # build TEST HEADERS PROGRAM
 build()
 {
-	"${CC:-cc}" "${flags[@]}" "${backend[$1]}" ${sizes[$1]-} -I"$2" -I"$tests" \
+	"${CC:-cc}" "${flags[@]}" ${backend[$1]} ${sizes[$1]-} -I"$2" -I"$tests" \
 		"$tests/${source[$1]}" -o "$3" -lcmocka
 }
 
@@ -103,7 +106,11 @@ jobs=2
 names=("$@")
 [ $# -gt 0 ] || mapfile -t names < <(sed -n 's/^== \([^:]*\).*/\1/p' "$here/mutants.txt")
 
-for test in explore lockstep model bitmap bitmap-small bitmap-model; do
+# The tests of these mutants.
+mapfile -t needed < <(awk -v names=" ${names[*]} " '
+	/^== / { sub(":$", "", $2); wanted = index(names, " " $2 " "); next }
+	wanted { sub(":.*", ""); print; wanted = 0 }' "$here/mutants.txt" | sort -u)
+for test in "${needed[@]}"; do
 	(
 		build $test "$here/../../include" "$work/$test" &&
 			"$work/$test" >"$work/$test.log" 2>&1 && exit 0

@@ -116,7 +116,8 @@ static inline bool fpt_model_add(unsigned int cpu, fpt_atomic_t *a, unsigned lon
  * what it did stays, when its thread has left the CPU, when another thread has taken a step there,
  * and when there was a fence: that is how the kernel treats a restartable sequence. One that runs
  * with interrupts off is instead waited for, by whoever wants the CPU and by the fence; it then
- * takes the same steps before them. To be interrupted for no reason, let another thread do
+ * takes the same steps before them. Its writes are no atomic operations: what another CPU writes
+ * between a load and its store is lost. To be interrupted for no reason, let another thread do
  * something else on the CPU.
  */
 struct fpt_model_section {
@@ -153,12 +154,16 @@ static inline bool fpt_model_xor(unsigned int cpu, fpt_atomic_t *e, unsigned lon
 				 unsigned long val, const char *file, int line)
 {
 	struct fpt_model_section s;
+	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v != was_t ||
-	    !fpt_model_go_on(&s, FPT_MODEL_RMW, a, file, line))
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
 		return false;
-	a->v ^= val;
+	now = a->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = now ^ val;
 	return true;
 }
 
@@ -167,12 +172,16 @@ static inline bool fpt_model_put(unsigned int cpu, fpt_atomic_t *e, unsigned lon
 				 unsigned long bits, const char *file, int line)
 {
 	struct fpt_model_section s;
+	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v ||
-	    !fpt_model_go_on(&s, FPT_MODEL_RMW, a, file, line))
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
 		return false;
-	a->v |= bits;
+	now = a->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = now | bits;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, t, file, line))
 		return false;
 	t->v = val;
