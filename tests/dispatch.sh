@@ -41,7 +41,7 @@ calls()
 
 n=$(calls dynamic)
 [ "$n" -eq 2 ] || { echo "dispatch at run time: $n indirect calls, expected 2"; exit 1; }
-for tracker in xbitmap array lockmap none; do
+for tracker in xbitmap array delta lockmap none; do
 	n=$(calls $tracker -DFPT_TRACKER=$tracker)
 	[ "$n" -eq 0 ] || { echo "$tracker: $n indirect calls"; exit 1; }
 	if nm "$dir/$tracker.o" | grep _ops; then

@@ -400,14 +400,14 @@ static void sleep_for(double seconds)
 struct run {
 	const char *name;
 	const struct fpt_ops *ops;
-	unsigned long entries;
+	unsigned long entries;	/* array; delta: sets */
 	bool exact;		/* memory for every chunk */
 };
 
 static void set_up(const struct run *run, char *front, size_t front_size)
 {
 	struct fpt_config config = { .ops = run->ops, .nr_cpus = CPUS, .order = ORDER,
-				     .array_entries = run->entries };
+				     .array_entries = run->entries, .delta_sets = run->entries };
 	struct fpt_mem m = { front, front_size, false };
 	unsigned int i;
 
@@ -472,9 +472,9 @@ static void test_run(void **state)
 		missed += !g.fresh[i];
 	}
 	assert_true(missed <= s.count[FPT_STAT_DROPPED]);
-	if (run->ops->retracts)
+	if (run->ops->retracts || run->ops->toggles)
 		assert_int_equal(s.count[FPT_STAT_DROPPED], 0);
-	for (i = 0; i < PAGES && run->ops->retracts && run->exact; i++)
+	for (i = 0; i < PAGES && (run->ops->retracts || run->ops->toggles) && run->exact; i++)
 		assert_true(fpt_xbitmap_test(&g.t.back, pfn_of(i)));
 	assert_int_equal(s.count[FPT_STAT_FREED], g.freed);
 	assert_int_equal(s.count[FPT_STAT_ALLOCATED], g.allocated);
@@ -578,6 +578,8 @@ int main(int argc, char **argv)
 		{ "array", &fpt_array_ops, 0, true },
 		{ "bitmap", &fpt_bitmap_ops, 0, true },
 		{ "array of 4", &fpt_array_ops, 4, true },
+		{ "delta", &fpt_delta_ops, 0, true },
+		{ "delta, one set", &fpt_delta_ops, 1, true },
 		{ "lockmap", &fpt_lockmap_ops, 0, true },
 	};
 	static char name[1 + 2 * sizeof(runs) / sizeof(runs[0])][40];

@@ -36,6 +36,7 @@ endfunction()
 fpt_tracker_test(percpu test_percpu.c)
 fpt_without_rseq(percpu/no-rseq percpu)
 
+fpt_without_rseq(threads/no-rseq threads/user)
 fpt_tracker_test(delta/user test_delta.c FPT_XBITMAP_CHUNK_BYTES=64)
 fpt_without_rseq(delta/no-rseq delta/user)
 
