@@ -14,10 +14,10 @@ json() { jq -e "$@" >/dev/null; }
 run compare "$trace" --json all.json
 check "all trackers: status" status_is 0
 check "all trackers: quiet in a pipe" silent
-for tracker in none lockmap array bitmap xbitmap buddy; do
+for tracker in none lockmap array bitmap xbitmap delta buddy; do
 	check "a row for $tracker" grep -q "^$tracker " out
 done
-check "six results" json '.results | length == 6' all.json
+check "seven results" json '.results | length == 7' all.json
 check "every field" json '.results | all(
 	has("trace") and has("tracker") and (.policy | type == "object") and .events > 0 and
 	(.ns_per_event | type == "number") and .gib_minutes > 0 and .peak_rss_bytes > 0 and
@@ -29,9 +29,10 @@ check "every field" json '.results | all(
 check "reporting gives memory back" json '
 	(.results[] | select(.tracker == "none") | .gib_minutes) as $none |
 	.results | map(select(.tracker != "none")) | all(.gib_minutes < $none and .recall > 0.5)' all.json
-check "the array is less precise, the xbitmap exact" json '
+check "the array is less precise, xbitmap and delta are exact" json '
 	(.results[] | select(.tracker == "array") | .precision) < 1 and
-	(.results[] | select(.tracker == "xbitmap") | .precision) == 1' all.json
+	(.results[] | select(.tracker == "xbitmap") | .precision) == 1 and
+	(.results[] | select(.tracker == "delta") | .precision) == 1' all.json
 
 run compare --tracker xbitmap,array --order 3 --policy period_ms=50,latency_ms=5,discard=punch,entries=8 \
 	"$trace" --json some.json

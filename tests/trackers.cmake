@@ -38,7 +38,6 @@ fpt_without_rseq(percpu/no-rseq percpu)
 
 fpt_without_rseq(threads/no-rseq threads/user)
 fpt_tracker_test(delta/user test_delta.c FPT_XBITMAP_CHUNK_BYTES=64)
-fpt_without_rseq(delta/no-rseq delta/user)
 
 # The others have one thread of the operating system: nothing for ThreadSanitizer.
 if(NOT FPT_SANITIZE MATCHES thread)
@@ -57,9 +56,13 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
 	fpt_tracker_test(delta/model test_delta.c FPT_MODEL)
 	fpt_tracker_test(delta/virtual test_delta.c FPT_VIRTUAL_CPUS)
+	fpt_without_rseq(delta/no-rseq delta/user)
 	if(FPT_SANITIZE)
-		set_tests_properties(explore PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
+		set_tests_properties(explore delta/model PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
+else()
+	# Of this one, the threads.
+	set_tests_properties(delta/user PROPERTIES ENVIRONMENT FPT_TEST_SEEDS=0)
 endif()
 
 find_program(FPT_OBJDUMP objdump)

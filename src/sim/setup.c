@@ -23,6 +23,7 @@ const struct sim_tracker sim_trackers[] = {
 	{ "array", &fpt_array_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	{ "bitmap", &fpt_bitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	{ "xbitmap", &fpt_xbitmap_ops, true, false, POLICY(100 * MS, 64 * MIB) },
+	{ "delta", &fpt_delta_ops, true, false, POLICY(100 * MS, 64 * MIB) },
 	/* 32 blocks of order 10, as upstream */
 	{ "buddy", &buddy_ops, true, true, POLICY(BUDDY_DELAY_NS, 128 * MIB) },
 	{ .name = NULL },

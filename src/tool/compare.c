@@ -53,7 +53,7 @@ struct progress {
 static const struct argp_option argp_options[] = {
 	{ "tracker", 't', "LIST", 0,
 	  "Trackers, separated by commas (default: all): none, lockmap, array, "
-	  "bitmap, xbitmap, buddy",
+	  "bitmap, xbitmap, delta, buddy",
 	  0 },
 	{ "policy", 'p', "K=V,...", 0,
 	  "What all trackers' reporters do, instead of their defaults: period_ms "
@@ -77,7 +77,7 @@ static int parse_trackers(struct options *o, const char *list)
 
 		if (!t) {
 			tool_error("unknown tracker '%.*s'; there are none, lockmap, array, "
-				   "bitmap, xbitmap, buddy",
+				   "bitmap, xbitmap, delta, buddy",
 				   (int)length, list);
 			return -1;
 		}
