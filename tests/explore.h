@@ -11,6 +11,7 @@
  *			on
  *	bound < 0	exhaustive: every order of accesses that conflict. Orders that differ only
  *			in accesses to different words, or in loads, are run once (sleep sets).
+ *			Sections conflict with fences and with whatever is done on their CPU.
  *			Therefore what a test looks at while threads run has to be accessed with the
  *			primitives, too, or together with an access that all who look share.
  *
@@ -144,6 +145,12 @@ static void explore_fail(enum explore_failure kind, const char *format, ...)
 	struct explore *e = explorer.e;
 	va_list args;
 
+	if (!e) {		/* before the exploration: what a test begins with is wrong */
+		va_start(args, format);
+		vfprintf(stderr, format, args);
+		va_end(args);
+		abort();
+	}
 	if (!e->failure) {
 		e->failure = kind;
 		va_start(args, format);
@@ -158,8 +165,17 @@ static void explore_fail(enum explore_failure kind, const char *format, ...)
 		explore_go_home();
 }
 
-static bool explore_conflict(const struct fpt_model_access *a, const struct fpt_model_access *b)
+/* Would a thread's next access make another's a different one, or the other way round? */
+static bool explore_conflict(unsigned int id, unsigned int other)
 {
+	const struct fpt_model_access *a = &explorer.thread[id].next;
+	const struct fpt_model_access *b = &explorer.thread[other].next;
+
+	/* A section is interrupted by a fence, and by any step of another thread on its CPU. */
+	if ((a->section || b->section) &&
+	    (explorer.e->cpu[id] == explorer.e->cpu[other] ||
+	     a->address == &fpt_model_fences || b->address == &fpt_model_fences))
+		return true;
 	return a->address == b->address &&
 	       !(a->kind == FPT_MODEL_LOAD && b->kind == FPT_MODEL_LOAD);
 }
@@ -241,7 +257,7 @@ static bool explore_pick(unsigned int *picked)
 		for (i = 0; i < c->taken; i++)
 			asleep |= (unsigned char)(1u << c->option[i]);
 		for (i = 0; i < e->nr_threads; i++)
-			if (explore_conflict(&explorer.thread[i].next, &explorer.thread[id].next))
+			if (explore_conflict(i, id))
 				asleep &= (unsigned char)~(1u << i);
 	}
 	explorer.asleep = asleep;

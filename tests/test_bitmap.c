@@ -18,6 +18,7 @@
 #define FPT_BITMAP_ENTRIES 1u
 #define FPT_BITMAP_MAX_LEVELS 6u
 #include "explore.h"
+#include "lines.h"
 #endif
 
 #include <fpt/fpt.h>
@@ -1279,47 +1280,7 @@ static void test_freeze(void **state)
 	assert_true(e.freeze > 5);
 }
 
-/*
- * Accesses, and who writes which line: a hook per CPU in turn, each with pages of its own.
- */
-static struct {
-	const void *line[1 << 15];
-	unsigned int cpu[1 << 15];
-	unsigned long accesses, writes, shared;
-} lines;
-
-static void count_lines(const struct fpt_model_access *a)
-{
-	uintptr_t line = (uintptr_t)a->address / FPT_CACHE_LINE;
-	size_t i = line * 0x9e3779b1u % (1 << 15);
-
-	lines.accesses++;
-	if (a->kind != FPT_MODEL_STORE && a->kind != FPT_MODEL_RMW)
-		return;
-	while (lines.line[i] && lines.line[i] != (const void *)line)
-		i = (i + 1) % (1 << 15);
-	lines.writes++;
-	if (!lines.line[i])
-		lines.line[i] = (const void *)line;
-	else if (lines.cpu[i] != fpt_model_cpu)
-		lines.shared++;
-	lines.cpu[i] = fpt_model_cpu;
-}
-
-static void count_begin(void)
-{
-	memset(&lines, 0, sizeof(lines));
-	fpt_model_hook = count_lines;
-}
-
-static unsigned long count_end(void)
-{
-	fpt_model_hook = NULL;
-	fpt_model_cpu = 0;
-	return lines.accesses;
-}
-
-/* I6. The CPUs' pages are neighbours; every CPU also takes what its neighbour freed. */
+/* I6. A hook per CPU in turn; the CPUs' pages are neighbours; every CPU also takes what its neighbour freed. */
 static void test_private_lines(void **state)
 {
 	unsigned int nr_cpus, i, pages;
@@ -1341,9 +1302,9 @@ static void test_private_lines(void **state)
 				fpt_alloc(&w->t, i, 0);
 		}
 		count_end();
-		assert_true(lines.writes > pages);
+		assert_true(counts.writes > pages);
 		assert_int_equal(slow(w), 0);
-		assert_int_equal(lines.shared, 0);
+		assert_int_equal(counts.shared, 0);
 		tracker_free(w);
 		/* Refilled memory is as private as the first. */
 		w = tracker_new(nr_cpus, 9, 1);
@@ -1358,7 +1319,7 @@ static void test_private_lines(void **state)
 		}
 		count_end();
 		assert_int_equal(slow(w), 0);
-		assert_int_equal(lines.shared, 0);
+		assert_int_equal(counts.shared, 0);
 		tracker_free(w);
 	}
 }
@@ -1384,7 +1345,7 @@ static void test_drain_visits(void **state)
 	count_begin();
 	fpt_bitmap_drain(&w->t);
 	assert_int_equal(count_end(), idle);
-	assert_int_equal(lines.writes, 0);
+	assert_int_equal(counts.writes, 0);
 	/* A page: the dirty bits, the leaf, the ranges, the words of its grain, and the back. */
 	fpt_model_cpu = 17;
 	fpt_free(&w->t, 3 * LEAF + 70, 0);

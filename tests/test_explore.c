@@ -18,6 +18,7 @@
 #define FPT_XBITMAP_MAX_RANGES 1
 
 #include "explore.h"
+#include "lines.h"
 
 #include <fpt/fpt.h>
 
@@ -1068,29 +1069,6 @@ static void test_freeze_lockmap(void **state)
  * I6: hooks on nr_cpus CPUs in turn, each with pages of its own; how many writes went to a line
  * that a hook on another CPU had written last.
  */
-static struct {
-	const void *line[1 << 16];
-	unsigned int cpu[1 << 16];
-	unsigned long writes, shared;
-} lines;
-
-static void count_lines(const struct fpt_model_access *a)
-{
-	uintptr_t line = (uintptr_t)a->address / FPT_CACHE_LINE;
-	size_t i = line * 0x9e3779b1u % (1 << 16);
-
-	if (a->kind != FPT_MODEL_STORE && a->kind != FPT_MODEL_RMW)
-		return;
-	while (lines.line[i] && lines.line[i] != (const void *)line)
-		i = (i + 1) % (1 << 16);
-	lines.writes++;
-	if (!lines.line[i])
-		lines.line[i] = (const void *)line;
-	else if (lines.cpu[i] != fpt_model_cpu)
-		lines.shared++;
-	lines.cpu[i] = fpt_model_cpu;
-}
-
 static unsigned long shared_lines(const struct fpt_ops *ops, unsigned int nr_cpus,
 				  unsigned long pages_apart, unsigned long entries)
 {
@@ -1109,19 +1087,17 @@ static unsigned long shared_lines(const struct fpt_ops *ops, unsigned int nr_cpu
 	range_memory = malloc(size);
 	range = (struct fpt_mem){ range_memory, size, false };
 	assert_int_equal(fpt_add_range(&t, 0, nr_pages, &range), FPT_OK);
-	memset(&lines, 0, sizeof(lines));
-	fpt_model_hook = count_lines;
+	count_begin();
 	for (i = 0; i < 8; i++)
 		for (fpt_model_cpu = 0; fpt_model_cpu < nr_cpus; fpt_model_cpu++) {
 			fpt_free(&t, fpt_model_cpu * pages_apart + (i & 3), 0);
 			fpt_alloc(&t, fpt_model_cpu * pages_apart + (i & 3), 0);
 		}
-	fpt_model_hook = NULL;
-	fpt_model_cpu = 0;
+	count_end();
 	free(memory);
 	free(range_memory);
-	assert_true(lines.writes >= 16 * nr_cpus);
-	return lines.shared;
+	assert_true(counts.writes >= 16 * nr_cpus);
+	return counts.shared;
 }
 
 static void test_private_lines(void **state)

@@ -104,7 +104,7 @@ static void test_errors(void **state)
 	struct fpt_reporter rep;
 	struct fpt_batch b = { .nr = 0 };
 	struct fpt_cursor cursor = { 0, 0 };
-	struct fpt_range claim;
+	struct fpt_range claim = { 0, 0 };
 	struct fpt_stats none, before, after;
 
 	(void)state;

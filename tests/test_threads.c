@@ -590,7 +590,7 @@ static bool enough_happened(void)
 struct run {
 	const char *name;
 	const struct fpt_ops *ops;
-	unsigned long entries;
+	unsigned long entries;	/* array; delta: sets */
 	bool exact;		/* memory for every chunk */
 	enum fpt_protocol protocol;
 };
@@ -598,8 +598,8 @@ struct run {
 static void set_up(const struct run *run, char *front, size_t front_size)
 {
 	struct fpt_config config = { .ops = run->ops, .nr_cpus = CPUS, .order = ORDER,
-				     .array_entries = run->entries, .is_free = are_free,
-				     .protocol = run->protocol };
+				     .array_entries = run->entries, .delta_sets = run->entries,
+				     .is_free = are_free, .protocol = run->protocol };
 	struct fpt_mem m = { front, front_size, false };
 	unsigned int i;
 
@@ -669,9 +669,9 @@ static void test_run(void **state)
 		missed += g.tickets ? !is_discarded(i) : !g.fresh[i];
 	}
 	assert_true(missed <= s.count[FPT_STAT_DROPPED]);
-	if (run->ops->retracts)
+	if (run->ops->retracts || run->ops->toggles)
 		assert_int_equal(s.count[FPT_STAT_DROPPED], 0);
-	for (i = 0; i < PAGES && run->ops->retracts && run->exact; i++)
+	for (i = 0; i < PAGES && (run->ops->retracts || run->ops->toggles) && run->exact; i++)
 		assert_true(fpt_xbitmap_test(&g.t.back, pfn_of(i)));
 	assert_int_equal(s.count[FPT_STAT_FREED], g.freed);
 	assert_int_equal(s.count[FPT_STAT_ALLOCATED], g.allocated);
@@ -784,6 +784,8 @@ int main(int argc, char **argv)
 		{ "bitmap", &fpt_bitmap_ops, 0, true, FPT_ISOLATE },
 		{ "array of 4", &fpt_array_ops, 4, true, FPT_ISOLATE },
 		{ "lockmap", &fpt_lockmap_ops, 0, true, FPT_ISOLATE },
+		{ "delta", &fpt_delta_ops, 0, true, FPT_ISOLATE },
+		{ "delta, one set", &fpt_delta_ops, 1, true, FPT_ISOLATE },
 		{ "array2019", &fpt_array2019_ops, 100, true, FPT_ISOLATE },
 		{ "xbitmap, tickets", &fpt_xbitmap_ops, 0, true, FPT_TICKET },
 		{ "lockmap, tickets", &fpt_lockmap_ops, 0, true, FPT_TICKET },

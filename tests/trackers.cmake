@@ -30,10 +30,19 @@ fpt_tracker_test(array2019/threads test_array2019.c)
 fpt_tracker_test(threads/user test_threads.c FPT_XBITMAP_CHUNK_BYTES=8)
 fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 
+# Once more, where the C library is told not to register restartable sequences.
+function(fpt_without_rseq name test)
+	string(REPLACE / - target test_${test})
+	add_test(NAME ${name} COMMAND ${target})
+	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600
+		ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+endfunction()
+
 fpt_tracker_test(percpu test_percpu.c)
-add_test(NAME percpu/no-rseq COMMAND test_percpu)
-set_tests_properties(percpu/no-rseq PROPERTIES LABELS trackers TIMEOUT 600
-	ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+fpt_without_rseq(percpu/no-rseq percpu)
+
+fpt_without_rseq(threads/no-rseq threads/user)
+fpt_tracker_test(delta/user test_delta.c FPT_XBITMAP_CHUNK_BYTES=64)
 # Without grace periods, and with liburcu's: those are for real threads, but ThreadSanitizer knows
 # nothing of Debian's liburcu.
 pkg_check_modules(URCU_BP IMPORTED_TARGET liburcu-bp)
@@ -64,9 +73,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	endforeach()
 	fpt_tracker_test(report/user test_report.c)
 	# As on a C library or a kernel without restartable sequences.
-	add_test(NAME report/user-without-rseq COMMAND test_report-user)
-	set_tests_properties(report/user-without-rseq PROPERTIES LABELS trackers TIMEOUT 600
-		ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
+	fpt_without_rseq(report/no-rseq report/user)
 	fpt_tracker_test(report/small test_report.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
 	foreach(tracker array bitmap lockmap xbitmap)
 		fpt_tracker_test(report/static/${tracker} test_report.c
@@ -87,9 +94,15 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	endforeach()
 	fpt_tracker_test(array2019/model test_array2019.c FPT_MODEL)
 	fpt_tracker_test(array2019/static test_array2019.c FPT_VIRTUAL_CPUS FPT_TRACKER=array2019)
+	fpt_tracker_test(delta/model test_delta.c FPT_MODEL)
+	fpt_tracker_test(delta/virtual test_delta.c FPT_VIRTUAL_CPUS)
+	fpt_without_rseq(delta/no-rseq delta/user)
 	if(FPT_SANITIZE)
-		set_tests_properties(explore ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
+		set_tests_properties(explore delta/model ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
+else()
+	# Of this one, the threads.
+	set_tests_properties(delta/user PROPERTIES ENVIRONMENT FPT_TEST_SEEDS=0)
 endif()
 
 find_program(FPT_OBJDUMP objdump)

@@ -79,10 +79,16 @@
 
 #include <fpt/tracker.h>
 
+#ifndef FPT_DELTA_WAYS
 #define FPT_DELTA_WAYS 4u
+#endif
 #define FPT_DELTA_SETS 256u		/* by default: 1024 lines per CPU and generation, 144 KiB in all */
 #define FPT_DELTA_MAX_SETS (1UL << 20)
+
+/* Sections per word of an event, at least two: one may have to take a line first. */
+#ifndef FPT_DELTA_ATTEMPTS
 #define FPT_DELTA_ATTEMPTS 8u
+#endif
 
 #define FPT_DELTA_LINE_WORDS ((unsigned int)(64 / sizeof(fpt_atomic_t)))
 #define FPT_DELTA_LINE_PAGES 512UL
@@ -230,8 +236,8 @@ static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, uns
 	return false;
 }
 
-/* One event: pages [i, i + nr) of r. */
-static inline void fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
+/* An event on pages [i, i + nr) of r. True: some of it went the slow path. */
+static inline bool fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
 				   unsigned long i, unsigned long nr)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
@@ -251,29 +257,31 @@ static inline void fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_x
 		i += span;
 		nr -= span;
 	}
-	if (slow)
-		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+	return slow;
 }
 
 static inline void fpt_delta_event(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	fpt_pfn_t outside = 0;
+	bool slow = false;
 
 	if (r && nr <= r->nr - (pfn - r->pfn)) {
-		fpt_delta_write(t, cpu, r, pfn - r->base, nr);
-		return;
+		slow = fpt_delta_write(t, cpu, r, pfn - r->base, nr);
+		nr = 0;
 	}
 	/* Across an edge of a range: page by page. */
 	for (; nr; pfn++, nr--) {
 		r = fpt_xbitmap_range_of(&t->back, pfn);
 		if (r)
-			fpt_delta_write(t, cpu, r, pfn - r->base, 1);
+			slow |= fpt_delta_write(t, cpu, r, pfn - r->base, 1);
 		else
 			outside++;
 	}
 	if (outside)
 		fpt_count(t, cpu, FPT_STAT_OUTSIDE, outside);
+	if (slow)
+		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
 }
 
 static inline void fpt_delta_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)

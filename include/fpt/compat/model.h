@@ -44,18 +44,33 @@ struct fpt_model_access {
 	const char *order;		/* as written in the source */
 	const char *file;
 	int line;
+	bool section;			/* of a section: fences and others on its CPU matter to it */
 };
 
 extern void (*fpt_model_hook)(const struct fpt_model_access *access);
 extern unsigned int fpt_model_cpu;	/* the CPU that the running code is on */
 
-static inline void fpt_model_announce(enum fpt_model_kind kind, const void *address,
-				      const char *order, const char *file, int line)
+#define FPT_MODEL_CPUS 256
+
+/* Weak: one for all files that include this, and no test has to define what it does not use. */
+__attribute__((weak)) unsigned long fpt_model_fences;
+__attribute__((weak)) unsigned long fpt_model_steps[FPT_MODEL_CPUS];	/* taken so far, per CPU */
+__attribute__((weak)) bool fpt_model_no_sections;
+
+static inline void fpt_model_step(enum fpt_model_kind kind, const void *address, const char *order,
+				  const char *file, int line, bool section)
 {
-	struct fpt_model_access access = { kind, address, order, file, line };
+	struct fpt_model_access access = { kind, address, order, file, line, section };
 
 	if (fpt_model_hook)
 		fpt_model_hook(&access);
+	fpt_model_steps[fpt_model_cpu % FPT_MODEL_CPUS]++;
+}
+
+static inline void fpt_model_announce(enum fpt_model_kind kind, const void *address,
+				      const char *order, const char *file, int line)
+{
+	fpt_model_step(kind, address, order, file, line, false);
 }
 
 static inline unsigned long fpt_model_xchg(fpt_atomic_t *a, unsigned long val)
@@ -93,53 +108,88 @@ static inline bool fpt_model_add(unsigned int cpu, fpt_atomic_t *a, unsigned lon
 #define fpt_or(a, val, mo) ((void)fpt_fetch_or(a, val, mo))
 #define fpt_and(a, val, mo) ((void)fpt_fetch_and(a, val, mo))
 #define fpt_fetch_add(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v + (val)))
-
 #define fpt_fetch_xor(a, val, mo) (FPT_MODEL_AT(RMW, a, #mo), fpt_model_xchg(a, (a)->v ^ (val)))
-
 #define fpt_percpu_add(cpu, a, val) (FPT_MODEL_AT(RMW, a, "relaxed"), fpt_model_add(cpu, a, val))
+
 /*
- * A section looks, is a scheduling point, and writes; in between it is restarted by a fence and by
- * whoever else begins a section on its CPU, as the kernel does it.
+ * Sections. Between any two accesses others go on, as on other CPUs they do. A section is over, and
+ * what it did stays, when its thread has left the CPU, when another thread has taken a step there,
+ * and when there was a fence: that is how the kernel treats a restartable sequence. One that runs
+ * with interrupts off is instead waited for, by whoever wants the CPU and by the fence; it then
+ * takes the same steps before them. Its writes are no atomic operations: what another CPU writes
+ * between a load and its store is lost. To be interrupted for no reason, let another thread do
+ * something else on the CPU.
  */
-#define FPT_MODEL_CPUS 256
+struct fpt_model_section {
+	unsigned int cpu;
+	unsigned long fences, steps;
+};
 
-/* Weak: one for all files that include this, and no test has to define what it does not use. */
-__attribute__((weak)) unsigned long fpt_model_fences;
-__attribute__((weak)) unsigned long fpt_model_sections[FPT_MODEL_CPUS];	/* begun so far, per CPU */
-__attribute__((weak)) bool fpt_model_no_sections;
-
-static inline bool fpt_model_section(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *t, unsigned long was_t, const fpt_atomic_t *a,
-				     const char *file, int line)
+/* The next access of a section. True: it may be done. */
+static inline bool fpt_model_go_on(struct fpt_model_section *s, enum fpt_model_kind kind,
+				   const fpt_atomic_t *a, const char *file, int line)
 {
-	unsigned long fences = fpt_model_fences, mine;
-
-	fpt_model_announce(FPT_MODEL_LOAD, e, "acquire", file, line);
-	if (cpu != fpt_model_cpu || e->v != was_e)
-		return false;
-	mine = ++fpt_model_sections[cpu];
-	fpt_model_announce(FPT_MODEL_LOAD, t, "relaxed", file, line);
-	if (t->v != was_t)
-		return false;
-	fpt_model_announce(FPT_MODEL_RMW, a, "relaxed", file, line);
-	return fences == fpt_model_fences && mine == fpt_model_sections[cpu];
+	fpt_model_step(kind, a, "relaxed", file, line, true);
+	s->steps++;
+	return s->cpu == fpt_model_cpu && s->fences == fpt_model_fences &&
+	       s->steps == fpt_model_steps[s->cpu];
 }
 
-#define fpt_section_xor(cpu, e, was_e, t, was_t, a, val) \
-	(fpt_model_section(cpu, e, was_e, t, was_t, a, __FILE__, __LINE__) && \
-	 ((a)->v ^= (val), true))
+/* The first look: at the epoch. */
+static inline bool fpt_model_enter(struct fpt_model_section *s, unsigned int cpu,
+				   const fpt_atomic_t *e, unsigned long was_e, const char *file,
+				   int line)
+{
+	fpt_model_step(FPT_MODEL_LOAD, e, "acquire", file, line, true);
+	if (cpu != fpt_model_cpu || e->v != was_e)
+		return false;
+	s->cpu = cpu;
+	s->fences = fpt_model_fences;
+	s->steps = fpt_model_steps[cpu];
+	return true;
+}
+
+static inline bool fpt_model_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				 fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
+				 unsigned long val, const char *file, int line)
+{
+	struct fpt_model_section s;
+	unsigned long now;
+
+	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v != was_t ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
+		return false;
+	now = a->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = now ^ val;
+	return true;
+}
 
 static inline bool fpt_model_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
 				 fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
 				 unsigned long bits, const char *file, int line)
 {
-	if (!fpt_model_section(cpu, e, was_e, t, 0, a, file, line))
+	struct fpt_model_section s;
+	unsigned long now;
+
+	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
 		return false;
-	a->v |= bits;
+	now = a->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = now | bits;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, t, file, line))
+		return false;
 	t->v = val;
 	return true;
 }
 
+#define fpt_section_xor(cpu, e, was_e, t, was_t, a, val) \
+	fpt_model_xor(cpu, e, was_e, t, was_t, a, val, __FILE__, __LINE__)
 #define fpt_section_put(cpu, e, was_e, t, val, a, bits) \
 	fpt_model_put(cpu, e, was_e, t, val, a, bits, __FILE__, __LINE__)
 

@@ -107,6 +107,11 @@ static inline struct rseq *fpt_user_rseq(void)
 #endif
 
 #ifdef FPT_USER_RSEQ
+/* For tests, which interrupt here: instructions that may change nothing but flags. */
+#ifndef FPT_USER_RSEQ_INJECT
+#define FPT_USER_RSEQ_INJECT(point)
+#endif
+
 #define FPT_USER_RSEQ_BEGIN \
 	".pushsection __rseq_cs, \"aw\"\n\t" \
 	".balign 32\n" \
@@ -144,13 +149,17 @@ static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned
 	unsigned long at;
 
 	(void)cpu;
-	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_INJECT(0) FPT_USER_RSEQ_CPU
+		     FPT_USER_RSEQ_INJECT(1)
 		     "cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
 		     "jne %l[no]\n\t"
+		     FPT_USER_RSEQ_INJECT(2)
 		     "cmpq %[was_t], %[t]\n\t"
 		     "jne %l[no]\n\t"
+		     FPT_USER_RSEQ_INJECT(3)
 		     "xorq %[val], %[a]\n"
 		     FPT_USER_RSEQ_END
+		     FPT_USER_RSEQ_INJECT(5)
 		     : [at] "=&r"(at)
 		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
 		       [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "er"(was_t), [a] "m"(a->v),
@@ -169,14 +178,19 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 	unsigned long at;
 
 	(void)cpu;
-	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_INJECT(0) FPT_USER_RSEQ_CPU
+		     FPT_USER_RSEQ_INJECT(1)
 		     "cmpq %[was_e], %[e]\n\t"
 		     "jne %l[no]\n\t"
+		     FPT_USER_RSEQ_INJECT(2)
 		     "cmpq $0, %[t]\n\t"
 		     "jne %l[no]\n\t"
+		     FPT_USER_RSEQ_INJECT(3)
 		     "orq %[bits], %[a]\n\t"
+		     FPT_USER_RSEQ_INJECT(4)
 		     "movq %[val], %[t]\n"
 		     FPT_USER_RSEQ_END
+		     FPT_USER_RSEQ_INJECT(5)
 		     : [at] "=&r"(at)
 		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
 		       [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),

@@ -1,0 +1,2348 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * test_delta.c - the tracker "delta", and the sections that it is built on
+ *
+ * With every backend: each promise by itself, then random steps beside a model of the tables, in
+ * which also what goes the slow path, what is hinted and what counts as touched is exact. With the
+ * machine's own CPUs the thread goes to the CPU that a step names, and where the process has no
+ * restartable sequences (GLIBC_TUNABLES, ThreadSanitizer) everything is slow, with the same results.
+ *
+ * Then, with the model backend: every schedule of a few hooks, folds and passes; whose lines hooks
+ * write (I6). With the machine's CPUs: sections interrupted at each of their instructions, signals,
+ * threads that others move, threads without an area, a child.
+ *
+ * FPT_TEST_BOUND adds to the preemption bound of those schedules that are too many to be exhausted,
+ * FPT_TEST_SEEDS are the random runs.
+ */
+#ifdef FPT_MODEL
+#define FPT_XBITMAP_CHUNK_BYTES 64
+#define FPT_XBITMAP_MAX_RANGES 6
+#define FPT_DELTA_WAYS 2u
+#define FPT_DELTA_ATTEMPTS 6u	/* one fold can end three sections of an event */
+#include "explore.h"
+#include "lines.h"
+#endif
+
+#if !defined(FPT_MODEL) && !defined(FPT_VIRTUAL_CPUS)
+#define REAL_CPUS
+/* Flags, and nothing else, are lost here. A signal in a section ends it. */
+#define FPT_USER_RSEQ_INJECT(point) \
+	"cmpl $" #point ", test_point(%%rip)\n\t" \
+	"jne 5f\n\t" \
+	"int3\n" \
+	"5:\n\t"
+#endif
+
+#include <fpt/fpt.h>
+
+#include <pthread.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include <cmocka.h>
+
+#define COUNT(a) (sizeof(a) / sizeof((a)[0]))
+#define LINE FPT_DELTA_LINE_PAGES
+#define WAYS FPT_DELTA_WAYS
+#define CPUS 3u			/* that steps name */
+#define GUARD 64u		/* bytes around donated memory */
+#define FILL 0xa5
+#define MAX_DONATIONS 8u
+
+/*
+ * The CPUs.
+ */
+#if defined(FPT_MODEL)
+void (*fpt_model_hook)(const struct fpt_model_access *access);
+unsigned int fpt_model_cpu;
+void (*fpt_model_rcu_synchronize)(void);
+
+static unsigned int nr_cpus(void)
+{
+	return CPUS;
+}
+
+static unsigned int go_to(unsigned int n)
+{
+	return fpt_model_cpu = n;
+}
+#elif defined(FPT_VIRTUAL_CPUS)
+__thread unsigned int fpt_virtual_cpu;
+
+static unsigned int nr_cpus(void)
+{
+	return CPUS;
+}
+
+static unsigned int go_to(unsigned int n)
+{
+	return fpt_virtual_cpu = n;
+}
+#else
+int test_point = -1;		/* where sections are interrupted */
+static cpu_set_t allowed;
+
+static unsigned int nr_cpus(void)
+{
+	unsigned int cpu, n = 0;
+
+	for (cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET((size_t)cpu, &allowed))
+			n = cpu + 1;
+	return n;
+}
+
+/* The nth CPU that this process may use, again from the first when there are not so many. */
+static unsigned int nth_cpu(unsigned int n)
+{
+	unsigned int cpu = 0;
+
+	for (n %= (unsigned int)CPU_COUNT(&allowed);; cpu++)
+		if (CPU_ISSET((size_t)cpu, &allowed) && !n--)
+			return cpu;
+}
+
+static unsigned int go_to(unsigned int n)
+{
+	unsigned int cpu = nth_cpu(n);
+	cpu_set_t set;
+
+	if (CPU_COUNT(&allowed) > 1) {
+		CPU_ZERO(&set);
+		CPU_SET((size_t)cpu, &set);
+		assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
+	}
+	return cpu;
+}
+#endif
+
+/* A tracker and what it was given. */
+struct tracker {
+	struct fpt t;
+	struct {
+		char *buffer;
+		size_t size;
+	} donation[MAX_DONATIONS];
+	unsigned int nr_donations;
+	struct fpt_reporter rep;
+};
+
+static struct fpt_delta *front(struct fpt *t)
+{
+	return t->front[FPT_SLOT_DELTA];
+}
+
+static struct fpt_mem donate(struct tracker *w, size_t size, bool zeroed)
+{
+	struct fpt_mem m = { NULL, size, zeroed };
+	char *p = aligned_alloc(GUARD, (size / GUARD + 3) * GUARD);
+
+	assert_non_null(p);
+	assert_true(w->nr_donations < MAX_DONATIONS);
+	memset(p, FILL, (size / GUARD + 3) * GUARD);
+	if (zeroed)
+		memset(p + GUARD, 0, size);
+	w->donation[w->nr_donations].buffer = p;
+	w->donation[w->nr_donations++].size = size;
+	m.base = p + GUARD;
+	return m;
+}
+
+static void add_range(struct tracker *w, fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	struct fpt_mem m = donate(w, fpt_range_size(&w->t, pfn, nr, true), nr % 2);
+
+	assert_int_equal(fpt_add_range(&w->t, pfn, nr, &m), FPT_OK);
+}
+
+static const struct fpt_owner_ops owner;
+
+static struct tracker *tracker_new(unsigned int order, unsigned long sets)
+{
+	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .order = order,
+				     .delta_sets = sets };
+	struct fpt_policy policy = { .batch = 3, .max_in_flight = 5ul << order };
+	struct tracker *w = calloc(1, sizeof(*w));
+	struct fpt_mem m;
+
+	assert_non_null(w);
+	go_to(0);
+	m = donate(w, fpt_size(&config), sets % 2);
+	assert_int_equal(fpt_init(&w->t, &config, &m), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&w->rep, &w->t, &owner, NULL, &policy), FPT_OK);
+	return w;
+}
+
+static struct fpt_stats stats_of(struct tracker *w)
+{
+	struct fpt_stats s;
+
+	fpt_get_stats(&w->t, &s);
+	assert_int_equal(s.count[FPT_STAT_DROPPED], 0);
+	assert_true(s.memory_used <= s.memory_donated);
+	return s;
+}
+
+/* Events that went the slow path, where there is another. */
+static void check_slow(struct tracker *w, unsigned long expected)
+{
+	if (front(&w->t)->sections)
+		assert_int_equal(stats_of(w).count[FPT_STAT_SLOW], expected);
+}
+
+static void tracker_free(struct tracker *w)
+{
+	unsigned int i, k;
+
+	stats_of(w);
+	for (i = 0; i < w->nr_donations; i++) {
+		char *p = w->donation[i].buffer;
+
+		for (k = 0; k < GUARD; k++)
+			if ((unsigned char)p[k] != FILL ||
+			    (unsigned char)p[GUARD + w->donation[i].size + k] != FILL)
+				fail_msg("written outside of donated memory");
+		free(p);
+	}
+	fpt_destroy(&w->t);
+	free(w);
+}
+
+/* The bit of a page in a CPU's table; false, too, when it has no line there. */
+static bool delta_bit(struct fpt *t, unsigned int cpu, unsigned int gen, fpt_pfn_t pfn)
+{
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+	struct fpt_delta_gen *g = &front(t)->cpu[cpu].gen[gen];
+	unsigned long number = r->index + (pfn - r->base), tag = number / LINE + 1, i;
+	unsigned long set = tag & (front(t)->sets - 1), bit = number % LINE;
+
+	for (i = set * WAYS; i < (set + 1) * WAYS; i++)
+		if (g->tag[i].v == tag)
+			return g->line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
+			       bit % FPT_WORD_BITS & 1;
+	return false;
+}
+
+/* D1: what the base and all deltas say together. */
+static bool state_of(struct fpt *t, fpt_pfn_t pfn)
+{
+	bool state = fpt_xbitmap_test(&t->back, pfn);
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		state ^= delta_bit(t, cpu, 0, pfn) ^ delta_bit(t, cpu, 1, pfn);
+	return state;
+}
+
+/* D2, D3: of a table with no fold under way. Returns what is wrong. */
+static const char *table_error(struct fpt *t)
+{
+	struct fpt_delta *d = front(t);
+	unsigned long i, w, set;
+	unsigned int cpu, gen;
+
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		for (gen = 0; gen < 2; gen++) {
+			struct fpt_delta_gen *g = &d->cpu[cpu].gen[gen];
+			bool frozen = gen != (d->epoch.v & 1);
+
+			for (set = 0; set < d->sets; set++)
+				if (frozen && g->dirty[set / FPT_WORD_BITS].v)
+					return "a frozen generation is dirty";
+			for (i = 0; i < d->sets * WAYS; i++) {
+				set = i / WAYS;
+				if (frozen && g->tag[i].v)
+					return "a frozen generation has a line";
+				if (g->tag[i].v && !(g->dirty[set / FPT_WORD_BITS].v >>
+						     set % FPT_WORD_BITS & 1))
+					return "a line is not dirty";
+				for (w = 0; w < FPT_DELTA_LINE_WORDS; w++)
+					if (!g->tag[i].v &&
+					    g->line[i * FPT_DELTA_LINE_WORDS + w].v)
+						return "a line that is nobody's has bits";
+			}
+		}
+	return NULL;
+}
+
+static void check_table(struct tracker *w)
+{
+	const char *error = table_error(&w->t);
+
+	if (error)
+		fail_msg("%s", error);
+}
+
+static void give(struct tracker *w, unsigned int cpu, fpt_pfn_t pfn, unsigned int order)
+{
+	go_to(cpu);
+	fpt_free(&w->t, pfn, order);
+}
+
+static void take(struct tracker *w, unsigned int cpu, fpt_pfn_t pfn, unsigned int order)
+{
+	go_to(cpu);
+	assert_int_equal(fpt_alloc(&w->t, pfn, order), FPT_OK);
+}
+
+static bool base(struct tracker *w, fpt_pfn_t pfn)
+{
+	return fpt_xbitmap_test(&w->t.back, pfn);
+}
+
+/* All of [pfn, pfn + nr) are, or are not, free; the base knows, too, when it was folded. */
+static void check_pages(struct tracker *w, fpt_pfn_t pfn, fpt_pfn_t nr, bool set, bool folded)
+{
+	fpt_pfn_t i;
+
+	for (i = 0; i < nr; i++)
+		if (folded ? base(w, pfn + i) != set : state_of(&w->t, pfn + i) != set)
+			fail_msg("page %lu: its bit is not %d", pfn + i, set);
+}
+
+static void fold(struct tracker *w)
+{
+	fpt_drain(&w->t);
+	check_table(w);
+}
+
+/* The guest: what is held. What was reported in a pass. */
+static bool (*is_held)(fpt_pfn_t pfn);
+static fpt_pfn_t reported[4096];
+static unsigned int nr_reported;
+
+static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
+{
+	fpt_pfn_t i;
+
+	(void)ctx;
+	for (i = 0; is_held && i < r.nr; i++)
+		if (is_held(r.pfn + i))
+			return FPT_USED;
+	reported[nr_reported++] = r.pfn;
+	return FPT_TAKEN;
+}
+
+static void put_back(void *ctx, struct fpt_range r)
+{
+	(void)ctx;
+	(void)r;
+}
+
+static const struct fpt_owner_ops owner = { isolate, put_back, NULL };
+
+static unsigned int pass(struct tracker *w)
+{
+	struct fpt_batch b;
+
+	nr_reported = 0;
+	fpt_pass_begin(&w->rep);
+	while (fpt_pass_next(&w->rep, &b))
+		fpt_pass_complete(&w->rep, &b, true);
+	check_table(w);
+	return nr_reported;
+}
+
+static int init_error(struct fpt_config config, size_t size)
+{
+	char *memory = aligned_alloc(FPT_CACHE_LINE, (size / FPT_CACHE_LINE + 1) * FPT_CACHE_LINE);
+	struct fpt_mem m = { memory, size, false };
+	struct fpt t;
+	int error = fpt_init(&t, &config, &m);
+
+	free(memory);
+	return error;
+}
+
+static void test_init(void **state)
+{
+	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = 2, .order = 9 }, c;
+	const size_t sets_size = FPT_DELTA_SETS * FPT_DELTA_WAYS * (64 + sizeof(long)) + FPT_CACHE_LINE;
+	size_t size, s;
+
+	(void)state;
+	/* By default: bits and tags of both generations, little else. */
+	size = fpt_size(&config);
+	assert_true(size >= 2 * 2 * sets_size && size < 2 * 2 * sets_size + 2048);
+	assert_int_equal(init_error(config, size), FPT_OK);
+	for (config.delta_sets = 1; config.delta_sets <= 1024; config.delta_sets *= 4) {
+		size = fpt_size(&config);
+		assert_int_equal(init_error(config, size - FPT_CACHE_LINE), FPT_OK);
+		for (s = size - FPT_CACHE_LINE - 1; s > size / 2; s -= size / 97 + 1)
+			assert_int_equal(init_error(config, s), FPT_ENOMEM);
+		assert_int_equal(init_error(config, 0), FPT_ENOMEM);
+	}
+	for (config.delta_sets = 3; config.delta_sets < 100; config.delta_sets += 2)
+		assert_int_equal(init_error(config, 1 << 20), FPT_EINVAL);
+	config.delta_sets = 2 * FPT_DELTA_MAX_SETS;
+	assert_int_equal(init_error(config, 1 << 20), FPT_EINVAL);
+	config.delta_sets = ~0ul;
+	assert_int_equal(init_error(config, 1 << 20), FPT_EINVAL);
+	config.delta_sets = FPT_DELTA_MAX_SETS;
+	assert_int_equal(init_error(config, 1 << 20), FPT_ENOMEM);
+	config.delta_sets = 1;
+	c = config;
+	c.lossy = true;
+	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
+	c = config;
+	c.protocol = FPT_TICKET;
+	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
+}
+
+/* The base needs all its memory. */
+static void test_range_memory(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	const fpt_pfn_t nr = 20 * 8ul * FPT_XBITMAP_CHUNK_BYTES;
+	size_t all = fpt_range_size(&w->t, 0, nr, true), size;
+	struct fpt_mem m = donate(w, all, false), before;
+
+	(void)state;
+	assert_true(fpt_range_size(&w->t, 0, nr, false) < all);
+	for (size = 0; size < all - FPT_CACHE_LINE; size += 61) {
+		before = m;
+		before.size = size;
+		m.size = size;
+		assert_int_equal(fpt_add_range(&w->t, 0, nr, &m), FPT_ENOMEM);
+		assert_memory_equal(&m, &before, sizeof(m));
+	}
+	give(w, 0, 3, 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], 1);
+	m.size = all;
+	assert_int_equal(fpt_add_range(&w->t, 0, nr, &m), FPT_OK);
+	give(w, 0, 3, 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], 1);
+	tracker_free(w);
+}
+
+/* Sets and clears would meet toggles: not to and not from it. */
+static void test_switch(void **state)
+{
+	struct fpt_config delta = { .ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .delta_sets = 1 };
+	static const struct fpt_ops *const others[] = { &fpt_xbitmap_ops, &fpt_array_ops,
+							&fpt_bitmap_ops, &fpt_lockmap_ops };
+	struct tracker *w = tracker_new(3, 1);
+	static char memory[1 << 21];
+	size_t i;
+
+	(void)state;
+	add_range(w, 0, 64);
+	give(w, 0, 0, 3);
+	for (i = 0; i < COUNT(others); i++) {
+		struct fpt_config config = { .ops = others[i], .nr_cpus = nr_cpus(), .order = 3,
+					     .array_entries = 1, .bitmap_leaves = 1 };
+		struct fpt_mem m = { memory, sizeof(memory), false };
+		struct fpt t;
+
+		assert_int_equal(fpt_switch(&w->t, &config, &m), FPT_ENOTSUP);
+		assert_ptr_equal(fpt_tracker(&w->t), &fpt_delta_ops);
+		assert_true(fpt_size(&config) < sizeof(memory) / 2);
+		assert_int_equal(fpt_init(&t, &config, &m), FPT_OK);
+		assert_int_equal(fpt_switch(&t, &delta, &m), FPT_ENOTSUP);
+		assert_ptr_equal(fpt_tracker(&t), others[i]);
+	}
+	/* To itself: nothing happens. */
+	assert_int_equal(fpt_switch(&w->t, &delta, NULL), FPT_OK);
+	assert_int_equal(pass(w), 1);
+	tracker_free(w);
+}
+
+/* A page's events, on any CPU, in one window or in several. */
+static void test_toggle(void **state)
+{
+	unsigned int a, b, c, folds;
+
+	(void)state;
+	for (a = 0; a < CPUS; a++)
+		for (b = 0; b < CPUS; b++)
+			for (c = 0; c < CPUS; c++)
+				for (folds = 0; folds < 8; folds++) {
+					struct tracker *w = tracker_new(9, 1);
+					bool fast = front(&w->t)->sections;
+
+					add_range(w, LINE, 2 * LINE);
+					give(w, a, LINE + 70, 0);
+					assert_int_equal(base(w, LINE + 70), !fast);
+					check_pages(w, LINE + 70, 1, true, false);
+					if (folds & 1) {
+						fold(w);
+						check_pages(w, LINE + 70, 1, true, true);
+					}
+					take(w, b, LINE + 70, 0);
+					check_pages(w, LINE + 70, 1, false, false);
+					if (folds & 2) {
+						fold(w);
+						check_pages(w, LINE + 70, 1, false, true);
+					}
+					give(w, c, LINE + 70, 0);
+					if (folds & 4)
+						fold(w);
+					check_pages(w, LINE + 70, 1, true, folds & 4);
+					fold(w);
+					check_pages(w, LINE, 70, false, true);
+					check_pages(w, LINE + 70, 1, true, true);
+					check_pages(w, LINE + 71, 2 * LINE - 71, false, true);
+					check_slow(w, 0);
+					tracker_free(w);
+				}
+}
+
+/* Every order, aligned and not; more lines than there are. */
+static void test_orders(void **state)
+{
+	const fpt_pfn_t nr = (1ul << 20) + 4 * LINE;
+	struct tracker *w = tracker_new(9, 4);
+	unsigned int order, i;
+
+	(void)state;
+	add_range(w, 1ul << 30, nr);
+	for (order = 0; order <= FPT_MAX_ORDER; order++)
+		for (i = 0; i < 2; i++) {
+			fpt_pfn_t pages = 1ul << order, first = (1ul << 30) + LINE + i * 77;
+
+			give(w, 0, first, order);
+			if (order < 13)
+				check_pages(w, first, pages, true, false);
+			fold(w);
+			check_pages(w, first, pages, true, true);
+			check_pages(w, first - 64, 64, false, true);
+			check_pages(w, first + pages, 64, false, true);
+			/* Taken in halves, on two CPUs; what was free and folded is not any more. */
+			if (order) {
+				take(w, 1, first, order - 1);
+				take(w, 2, first + pages / 2, order - 1);
+			} else {
+				take(w, 1, first, 0);
+			}
+			fold(w);
+			check_pages(w, first - 64, pages + 128, false, true);
+		}
+	tracker_free(w);
+}
+
+/* A set has no empty tag: the base at once, counted, and nothing lost. A fold empties it. */
+static void test_full(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	fpt_pfn_t i, last = WAYS * LINE;
+	unsigned long one = go_to(0) == go_to(1);
+
+	(void)state;
+	add_range(w, 0, 4 * WAYS * LINE);
+	for (i = 0; i < WAYS; i++)
+		give(w, 0, i * LINE + i, 0);
+	check_slow(w, 0);
+	give(w, 0, last + 100, 0);
+	check_slow(w, 1);
+	assert_true(base(w, last + 100));
+	/* Another CPU's is its own. */
+	give(w, 1, last + 101, 0);
+	check_slow(w, 1 + one);
+	/* What is there goes on. One event, two lines, of which one is not: counted once. */
+	give(w, 0, last - 16, 3);
+	check_slow(w, 1 + one);
+	give(w, 0, last - 4, 3);
+	take(w, 0, 0, 0);
+	check_slow(w, 2 + one);
+	/* Freed in front, taken in the base: it says "free" of a page that is held, until a fold. */
+	give(w, 1, last + 102, 0);
+	take(w, 0, last + 102, 0);
+	check_slow(w, 3 + 2 * one);
+	check_pages(w, last + 102, 1, false, false);
+	assert_int_equal(base(w, last + 102), front(&w->t)->sections && !one);
+	fold(w);
+	check_pages(w, last + 102, 1, false, true);
+	check_pages(w, last + 100, 2, true, true);
+	check_pages(w, last - 16, 8, true, true);
+	check_pages(w, last - 4, 8, true, true);
+	check_pages(w, 0, 1, false, true);
+	for (i = 1; i < WAYS; i++)
+		check_pages(w, i * LINE + i, 1, true, true);
+	/* Room again, for other lines. */
+	for (i = WAYS; i < 2 * WAYS; i++)
+		give(w, 0, i * LINE + 20, 0);
+	check_slow(w, 3 + 2 * one);
+	fold(w);
+	for (i = WAYS; i < 2 * WAYS; i++)
+		check_pages(w, i * LINE + 20, 1, true, true);
+	tracker_free(w);
+}
+
+/* Lines go to their sets, and come back from them: as many sets as a word has bits, and more. */
+static void test_sets(void **state)
+{
+	unsigned long sets, lines, i;
+
+	(void)state;
+	for (sets = 1; sets <= 4 * FPT_WORD_BITS; sets *= 4) {
+		struct tracker *w = tracker_new(9, sets);
+
+		lines = sets * WAYS;
+		add_range(w, 0, lines * LINE);
+		for (i = 0; i < lines; i++)
+			give(w, 0, i * LINE + i % LINE, 0);
+		check_slow(w, 0);
+		fold(w);
+		for (i = 0; i < lines; i++) {
+			check_pages(w, i * LINE, i % LINE, false, true);
+			check_pages(w, i * LINE + i % LINE, 1, true, true);
+		}
+		tracker_free(w);
+	}
+}
+
+/* Blocks smaller and larger than a word and a line: hinted by the fold that makes them full. */
+static void test_blocks(void **state)
+{
+	static const unsigned int orders[] = { 0, 1, 3, 5, 6, 7, 8, 9, 10, 12 };
+	unsigned int i;
+
+	(void)state;
+	for (i = 0; i < COUNT(orders); i++) {
+		struct tracker *w = tracker_new(orders[i], 64);
+		fpt_pfn_t block = 1ul << orders[i], first = 8 * 4096;
+		fpt_pfn_t before = block / 2 * 2, p, same = 0;
+
+		/* An incomplete block at either end. */
+		add_range(w, first - block / 2, 4 * block + before);
+		for (p = 0; p < 4 * block; p++)
+			if (p != 2 * block)
+				give(w, (unsigned int)(p / 64 % CPUS), first + p, 0);
+		give(w, 0, first + 4 * block, 0);
+		assert_int_equal(pass(w), 3);
+		assert_int_equal(reported[0], first);
+		assert_int_equal(reported[2], first + 3 * block);
+		assert_int_equal(pass(w), 0);
+		give(w, 1, first + 2 * block, 0);
+		/* What shares a line counts as touched. */
+		for (p = 0; p < 4 * block; p += block)
+			same += (before + p) / LINE == (before + 2 * block) / LINE;
+		assert_int_equal(pass(w), front(&w->t)->sections ? same : 1);
+		assert_int_equal(pass(w), 0);
+		check_slow(w, 0);
+		tracker_free(w);
+	}
+}
+
+/* Taken, and freed again, between two folds: the bit is as it was, the memory is not. */
+static void test_touched(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	unsigned int i;
+
+	(void)state;
+	add_range(w, 0, 4 * LINE);
+	give(w, 0, 0, 9);
+	give(w, 0, 512, 9);
+	assert_int_equal(pass(w), 2);
+	assert_int_equal(pass(w), 0);
+	for (i = 0; i < 8; i++) {
+		take(w, i & 1, 5, 0);
+		give(w, i >> 1 & 1, 5, 0);
+		if (i & 4) {
+			take(w, 2, 6, 0);
+			give(w, 2, 6, 0);
+		}
+		assert_int_equal(pass(w), 1);
+		assert_int_equal(reported[0], 0);
+		assert_int_equal(stats_of(w).count[FPT_STAT_REFAULTED], (i + 1) * LINE);
+		assert_int_equal(pass(w), 0);
+	}
+	/* Not taken from: freed pages only. */
+	take(w, 0, 7, 0);
+	assert_int_equal(pass(w), 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_REFAULTED], 9 * LINE);
+	give(w, 1, 7, 0);
+	assert_int_equal(pass(w), 1);
+	assert_int_equal(stats_of(w).count[FPT_STAT_REFAULTED], 9 * LINE);
+	assert_int_equal(stats_of(w).count[FPT_STAT_CLAIMED], 11 * LINE);
+	tracker_free(w);
+}
+
+/* Nothing dirty: no new epoch, no fence. */
+static void test_idle(void **state)
+{
+	struct tracker *w = tracker_new(9, 512);
+	unsigned long epoch;
+
+	(void)state;
+	add_range(w, 0, 8 * LINE);
+	fold(w);
+	assert_int_equal(front(&w->t)->epoch.v, 0);
+	give(w, 1, 7 * LINE, 0);
+	fold(w);
+	epoch = front(&w->t)->epoch.v;
+	assert_int_equal(epoch, front(&w->t)->sections);
+#ifdef FPT_MODEL
+	epoch = fpt_model_fences;
+	fold(w);
+	fold(w);
+	assert_int_equal(fpt_model_fences, epoch);
+	give(w, 1, 7 * LINE + 1, 0);
+	fold(w);
+	assert_int_equal(fpt_model_fences, epoch + 1);
+	epoch = 2;
+#else
+	fold(w);
+	fold(w);
+#endif
+	assert_int_equal(front(&w->t)->epoch.v, epoch);
+	tracker_free(w);
+}
+
+/* Edges, holes, neighbours, the last page there is. */
+static void test_ranges(void **state)
+{
+	static const unsigned int orders[] = { 0, 3, 6, 9 };
+	static struct { fpt_pfn_t pfn, nr; } ranges[5];
+	fpt_pfn_t page, last = ~0ul, block;
+	unsigned long outside;
+	struct tracker *w;
+	size_t o, i;
+
+	(void)state;
+	for (o = 0; o < COUNT(orders); o++) {
+		block = 1ul << orders[o];
+		w = tracker_new(orders[o], 64);
+		ranges[0].pfn = 7 * block + block / 2;
+		ranges[0].nr = 3 * block + 5;
+		ranges[1].pfn = 16 * block;
+		ranges[1].nr = block;
+		ranges[2].pfn = 17 * block;
+		ranges[2].nr = LINE + 1;
+		ranges[3].pfn = last - (LINE + 2);
+		ranges[3].nr = LINE + 3;
+		ranges[4].pfn = 3 * block;
+		ranges[4].nr = 1;
+		for (i = 0; i < COUNT(ranges); i++)
+			add_range(w, ranges[i].pfn, ranges[i].nr);
+		/* Every other page, then the rest, on another CPU, in the same window or another. */
+		for (i = 0; i < COUNT(ranges); i++)
+			for (page = 0; page < ranges[i].nr; page += 2)
+				give(w, 0, ranges[i].pfn + page, 0);
+		if (o & 1)
+			fold(w);
+		for (i = 0; i < COUNT(ranges); i++)
+			for (page = 0; page < ranges[i].nr; page++)
+				assert_int_equal(state_of(&w->t, ranges[i].pfn + page), page % 2 == 0);
+		for (i = 0; i < COUNT(ranges); i++)
+			for (page = 1; page < ranges[i].nr; page += 2)
+				give(w, 1, ranges[i].pfn + page, 0);
+		fold(w);
+		for (i = 0; i < COUNT(ranges); i++)
+			check_pages(w, ranges[i].pfn, ranges[i].nr, true, true);
+		assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], 0);
+		/* Across an edge: what is inside counts, and both ways. */
+		take(w, 0, ranges[0].pfn - 4, 3);
+		fold(w);
+		check_pages(w, ranges[0].pfn, 4, false, true);
+		check_pages(w, ranges[0].pfn + 4, ranges[0].nr - 4, true, true);
+		give(w, 1, ranges[0].pfn - 4, 3);
+		fold(w);
+		check_pages(w, ranges[0].pfn, ranges[0].nr, true, true);
+		outside = ranges[0].pfn == ranges[4].pfn + 4 ? 3 : 4;
+		if (block > 8)
+			assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], 2 * outside);
+		/* From one range into the next. */
+		take(w, 1, ranges[2].pfn - 1, 1);
+		fold(w);
+		check_pages(w, ranges[2].pfn - 1, 2, false, true);
+		check_slow(w, 0);
+		tracker_free(w);
+	}
+}
+
+/* An event across a range's edge is one event. */
+static void test_slow_edge(void **state)
+{
+	struct tracker *w = tracker_new(3, 1);
+	fpt_pfn_t i;
+
+	(void)state;
+	add_range(w, 4, (WAYS + 2) * LINE);
+	for (i = 0; i < WAYS; i++)
+		give(w, 0, (i + 1) * LINE, 0);
+	give(w, 0, 0, 3);
+	assert_int_equal(stats_of(w).count[FPT_STAT_SLOW],
+			 front(&w->t)->sections ? 1 : WAYS + 1);
+	check_pages(w, 4, 4, true, true);
+	tracker_free(w);
+}
+
+/* What the front holds of a range that goes is forgotten; its numbers go to the next. */
+static void test_remove(void **state)
+{
+	struct tracker *w = tracker_new(9, 4);
+	static char copy[16 * 4096];
+	char *memory;
+	size_t size;
+	unsigned int i;
+
+	(void)state;
+	add_range(w, 0, 4 * LINE);
+	add_range(w, 16 * LINE, 4 * LINE);
+	for (i = 0; i < 3; i++) {
+		fpt_pfn_t first = (16 + 8 * i) * LINE;
+
+		give(w, 0, first, 9);
+		give(w, 1, first + LINE, 3);
+		give(w, 2, 3 + i, 0);
+		if (i)
+			fold(w);
+		give(w, 1, first + 2 * LINE, 9);
+		take(w, 0, first, 0);
+		/* Its memory is the caller's again, and nothing is written to it. */
+		size = fpt_range_size(&w->t, first, 4 * LINE, true);
+		memory = w->donation[w->nr_donations - 1].buffer + GUARD;
+		memcpy(copy, memory, size);
+		assert_int_equal(fpt_remove_range(&w->t, first, 4 * LINE), FPT_OK);
+		assert_memory_equal(memory, copy, size);
+		check_table(w);
+		assert_int_equal(fpt_remove_range(&w->t, first, 4 * LINE), FPT_ERANGE);
+		give(w, 0, first, 0);
+		assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], i + 1);
+		assert_int_equal(pass(w), 0);
+		check_pages(w, 3, i + 1, true, true);
+		/* Elsewhere, smaller, in the same slot: all held. */
+		first += 8 * LINE;
+		add_range(w, first, (4 - i % 2) * LINE);
+		assert_int_equal(w->t.back.nr_ranges.v, 2);
+		check_pages(w, first, 3 * LINE, false, false);
+		fold(w);
+		check_pages(w, first, 3 * LINE, false, true);
+		give(w, 0, first + LINE, 9);
+		take(w, 1, first + LINE, 0);
+		give(w, 2, first + LINE, 0);
+		assert_int_equal(pass(w), 1);
+		assert_int_equal(reported[0], first + LINE);
+		take(w, 1, first + LINE, 9);
+		fold(w);
+		check_pages(w, first, 3 * LINE, false, true);
+		if (i % 2) {	/* back to four lines for the next turn */
+			assert_int_equal(fpt_remove_range(&w->t, first, 3 * LINE), FPT_OK);
+			add_range(w, first, 4 * LINE);
+		}
+	}
+	tracker_free(w);
+}
+
+/* Sections by themselves: what they look at, and what they write when they refuse. */
+static void test_sections(void **state)
+{
+	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 0 }, a = { 0xf0 };
+	unsigned int cpu = go_to(0), moved = go_to(1);
+
+	(void)state;
+	cpu = go_to(0);
+	if (!fpt_sections()) {
+		assert_false(fpt_section_xor(cpu, &e, 7, &t, 5, &a, 0xff));
+		assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+		assert_int_equal(a.v, 0xf0);
+		return;
+	}
+	assert_true(fpt_section_xor(cpu, &e, 7, &t, 5, &a, 0xff));
+	assert_int_equal(a.v, 0x0f);
+	assert_true(fpt_section_xor(cpu, &e, 7, &t, 5, &a, 1ul << 63));
+	assert_true(a.v == (0x0f | 1ul << 63));
+	a.v = 0;
+	/* Not at once twice: words that differ above what an instruction can hold. */
+	e.v = 7 + (1ul << 32);
+	assert_false(fpt_section_xor(cpu, &e, 7, &t, 5, &a, 1));
+	assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	e.v = 8;
+	assert_false(fpt_section_xor(cpu, &e, 7, &t, 5, &a, 1));
+	assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	e.v = 7;
+	assert_false(fpt_section_xor(cpu, &e, 7, &t, 6, &a, 1));
+	assert_false(fpt_section_put(cpu, &e, 7, &t, 9, &a, 1));
+	assert_int_equal(t.v, 5);
+	assert_int_equal(none.v, 0);
+	assert_int_equal(a.v, 0);
+#ifndef FPT_VIRTUAL_CPUS
+	if (moved != cpu) {
+		assert_false(fpt_section_xor(moved, &e, 7, &t, 5, &a, 1));
+		assert_false(fpt_section_put(moved, &e, 7, &none, 9, &a, 1));
+		assert_int_equal(none.v, 0);
+		assert_int_equal(a.v, 0);
+	}
+	assert_false(fpt_section_xor(cpu + 1, &e, 7, &t, 5, &a, 1));
+	assert_int_equal(a.v, 0);
+#else
+	(void)moved;
+#endif
+	a.v = 4;
+	assert_true(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	assert_int_equal(none.v, 9);
+	assert_int_equal(a.v, 5);
+	fpt_section_fence();
+}
+
+/*
+ * Random steps beside a model: pages, the base, whose table has which lines.
+ */
+#define PAGES 7000u
+#define MAX_LINES 64u
+
+static struct {
+	struct tracker *w;
+	unsigned int order, nr_pages;
+	struct { fpt_pfn_t pfn, nr; unsigned int first; } range[3];
+	bool held[PAGES], base[PAGES];
+	bool line[CPU_SETSIZE][MAX_LINES];	/* by number */
+	bool marked[3][PAGES], hinted[3][PAGES];	/* by block of a range */
+	unsigned long slow, freed, allocated, refaulted, reported;
+} model;
+
+static unsigned long long seed;
+
+static unsigned int chance(unsigned int n)
+{
+	seed = seed * 6364136223846793005ull + 1442695040888963407ull;
+	return (unsigned int)((seed >> 33) % n);
+}
+
+static unsigned int range_of(unsigned int page)
+{
+	unsigned int r = 2;
+
+	while (page < model.range[r].first)
+		r--;
+	return r;
+}
+
+static fpt_pfn_t pfn_of(unsigned int page)
+{
+	unsigned int r = range_of(page);
+
+	return model.range[r].pfn + (page - model.range[r].first);
+}
+
+static bool model_held(fpt_pfn_t pfn)
+{
+	unsigned int r;
+
+	for (r = 0; r < 3; r++)
+		if (pfn - model.range[r].pfn < model.range[r].nr)
+			return model.held[model.range[r].first + (pfn - model.range[r].pfn)];
+	return true;
+}
+
+/* The first page of a block, -1: not all of it is in the range. */
+static long block_page(unsigned int r, unsigned long b)
+{
+	fpt_pfn_t pfn = ((model.range[r].pfn >> model.order) + b) << model.order;
+
+	if (pfn < model.range[r].pfn ||
+	    pfn + (1ul << model.order) > model.range[r].pfn + model.range[r].nr)
+		return -1;
+	return (long)(model.range[r].first + (pfn - model.range[r].pfn));
+}
+
+/* What settle does: blocks [b, last] of r were touched. */
+static void model_touch(unsigned int r, unsigned long b, unsigned long last)
+{
+	unsigned long i, block = 1ul << model.order;
+
+	for (; b <= last && b < model.w->t.back.range[r].nr_blocks; b++) {
+		long page = block_page(r, b);
+
+		if (model.marked[r][b])
+			model.refaulted += block;
+		model.marked[r][b] = false;
+		for (i = 0; page >= 0 && i < block && model.base[(unsigned long)page + i]; i++)
+			;
+		if (page >= 0 && i == block)
+			model.hinted[r][b] = true;
+	}
+}
+
+/* An event; the table decides which of its words are slow. */
+static void model_event(unsigned int cpu, unsigned int page, unsigned int order)
+{
+	unsigned int r = range_of(page), n = 1u << order, span, i;
+	const struct fpt_xbitmap_range *range = &model.w->t.back.range[r];
+	struct fpt_delta *d = front(&model.w->t);
+	bool slow = false;
+
+	for (i = page; i < page + n; i++)
+		model.held[i] = !model.held[i];
+	for (; n; page += span, n -= span) {
+		unsigned long at = pfn_of(page) - range->base, number = range->index + at;
+		unsigned long line = number / LINE, l, ways = 0;
+
+		span = FPT_WORD_BITS - (unsigned int)(at % FPT_WORD_BITS);
+		if (span > n)
+			span = n;
+		assert_true(line < MAX_LINES);
+		for (l = 0; l < MAX_LINES; l++)
+			ways += l != line && model.line[cpu][l] &&
+				((l + 1) & (d->sets - 1)) == ((line + 1) & (d->sets - 1));
+		if (d->sections && (model.line[cpu][line] || ways < WAYS)) {
+			model.line[cpu][line] = true;
+			continue;
+		}
+		slow = true;
+		for (i = page; i < page + span; i++)
+			model.base[i] = !model.base[i];
+		model_touch(r, at >> model.order, (at + span - 1) >> model.order);
+	}
+	model.slow += slow;
+}
+
+static void model_fold(void)
+{
+	unsigned int cpu, r;
+	unsigned long line, i;
+
+	for (i = 0; i < model.nr_pages; i++)
+		model.base[i] = !model.held[i];
+	for (r = 0; r < 3; r++) {
+		const struct fpt_xbitmap_range *range = &model.w->t.back.range[r];
+
+		for (line = range->index / LINE; line * LINE < range->index + range->span; line++)
+			for (cpu = 0; cpu < nr_cpus(); cpu++)
+				if (model.line[cpu][line]) {
+					i = line * LINE - range->index;
+					model_touch(r, i >> model.order,
+						    (i + LINE - 1) >> model.order);
+					break;
+				}
+	}
+	memset(model.line, 0, sizeof(model.line));
+}
+
+/* A pass reports what is hinted, full and not marked, in order. */
+static void model_pass(void)
+{
+	unsigned long b, block = 1ul << model.order, i;
+	unsigned int r, n = 0;
+
+	model_fold();
+	for (r = 0; r < 3; r++)
+		for (b = 0; b < model.w->t.back.range[r].nr_blocks; b++) {
+			long page = block_page(r, b);
+			bool hinted = model.hinted[r][b] && !model.marked[r][b];
+
+			model.hinted[r][b] = false;
+			for (i = 0; hinted && i < block; i++)
+				hinted = model.base[(unsigned long)page + i];
+			if (!hinted)
+				continue;
+			if (n == nr_reported || reported[n] != pfn_of((unsigned int)page))
+				fail_msg("block %lu of range %u was not reported", b, r);
+			n++;
+			model.marked[r][b] = true;
+			model.reported += block;
+		}
+	assert_int_equal(n, nr_reported);
+}
+
+static void lockstep_check(bool folded)
+{
+	struct fpt_stats stats = stats_of(model.w);
+	unsigned int i;
+
+	for (i = 0; i < model.nr_pages; i++) {
+		if (base(model.w, pfn_of(i)) != model.base[i])
+			fail_msg("page %u: its bit in the base", i);
+		if (state_of(&model.w->t, pfn_of(i)) == model.held[i])
+			fail_msg("page %u: all its bits together", i);
+		if (folded && model.base[i] == model.held[i])
+			fail_msg("page %u: the base is not exact after a fold", i);
+	}
+	check_table(model.w);
+	assert_int_equal(stats.count[FPT_STAT_FREED], model.freed);
+	assert_int_equal(stats.count[FPT_STAT_ALLOCATED], model.allocated);
+	assert_int_equal(stats.count[FPT_STAT_SLOW], model.slow);
+	assert_int_equal(stats.count[FPT_STAT_REFAULTED], model.refaulted);
+	assert_int_equal(stats.count[FPT_STAT_REPORTED], model.reported);
+	assert_int_equal(stats.count[FPT_STAT_CLAIMED], model.reported);
+	assert_int_equal(stats.count[FPT_STAT_USED], 0);
+	assert_int_equal(stats.count[FPT_STAT_OUTSIDE], 0);
+}
+
+static void lockstep_begin(unsigned int order, unsigned long sets)
+{
+	static const struct { fpt_pfn_t pfn, nr; } ranges[3] = {
+		{ 4096 + 130, 1900 }, { 16384, 4096 }, { 1ul << 28, 1000 },
+	};
+	unsigned int r;
+
+	memset(&model, 0, sizeof(model));
+	memset(model.held, true, sizeof(model.held));
+	model.order = order;
+	model.w = tracker_new(order, sets);
+	for (r = 0; r < 3; r++) {
+		model.range[r].pfn = ranges[r].pfn;
+		model.range[r].nr = ranges[r].nr;
+		model.range[r].first = model.nr_pages;
+		model.nr_pages += (unsigned int)ranges[r].nr;
+		add_range(model.w, ranges[r].pfn, ranges[r].nr);
+	}
+	assert_true(model.nr_pages <= PAGES);
+}
+
+static void lockstep_event(unsigned int cpu, unsigned int page, unsigned int size)
+{
+	if (model.held[page]) {
+		model.freed += 1ul << size;
+		give(model.w, cpu, pfn_of(page), size);
+	} else {
+		model.allocated += 1ul << size;
+		take(model.w, cpu, pfn_of(page), size);
+	}
+	model_event(go_to(cpu), page, size);
+}
+
+/* Free what is held of a block: by chance, large ones hardly become full. */
+static void lockstep_fill(void)
+{
+	unsigned int r = chance(3), cpu = chance(CPUS), i;
+	long page = block_page(r, chance((unsigned int)model.w->t.back.range[r].nr_blocks));
+
+	for (i = 0; page >= 0 && i < 1u << model.order; i++)
+		if (model.held[(unsigned int)page + i])
+			lockstep_event(cpu, (unsigned int)page + i, 0);
+}
+
+static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
+{
+	unsigned int page, size, cpu = 0, i, r, fill = 8;
+
+	lockstep_begin(order, sets);
+	is_held = model_held;
+	while (steps--) {
+		bool filled = chance(100) == 0;
+
+		if (filled)
+			lockstep_fill();
+		/* Rather frees for a while, so that blocks become full, then rather allocations. */
+		if (chance(100) == 0)
+			fill = chance(9);
+		page = chance(model.nr_pages);
+		if (model.held[page] != (chance(8) < fill) && chance(8))
+			page = chance(model.nr_pages);
+		size = chance(4) ? chance(3) : chance(12);
+		r = range_of(page);
+		for (; size && (page + (1u << size) > model.nr_pages ||
+				range_of(page + (1u << size) - 1) != r); size--)
+			;
+		for (i = page; i < page + (1u << size) && model.held[i] == model.held[page]; i++)
+			;
+		while (1u << size > i - page)
+			size--;
+		if (chance(8) == 0)
+			cpu = chance(CPUS);
+		lockstep_event(cpu, page, size);
+		if (chance(16) == 0)
+			lockstep_check(false);
+		if (chance(20) == 0) {
+			fold(model.w);
+			model_fold();
+			lockstep_check(true);
+		}
+		if (filled || chance(60) == 0) {
+			pass(model.w);
+			model_pass();
+			lockstep_check(true);
+		}
+	}
+	pass(model.w);
+	model_pass();
+	lockstep_check(true);
+	assert_true(model.reported > 0 && model.refaulted > 0);
+	assert_int_equal(model.slow > 0, sets == 1 || !front(&model.w->t)->sections);
+	is_held = NULL;
+	tracker_free(model.w);
+}
+
+static void test_lockstep(void **state)
+{
+	static const unsigned int orders[] = { 0, 3, 6, 9, 10 };
+	const char *env = getenv("FPT_TEST_SEEDS");
+	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
+
+	(void)state;
+	for (i = 1; i <= seeds; i++)
+		for (o = 0; o < COUNT(orders); o++) {
+			seed = i * 1000 + o;
+			lockstep(orders[o], 1, 2000);
+			lockstep(orders[o], 16, 2000);
+		}
+}
+
+#ifdef FPT_MODEL
+/*
+ * Every schedule. Blocks are lines: a page's free makes one full where the others are free. Three
+ * lines of the range share a set, which has room for two.
+ */
+enum what {
+	END,
+	FREE,		/* pages that are held */
+	ALLOC,		/* unless isolated or held */
+	USE,		/* ALLOC, write, check, FREE */
+	FOLD,
+	PASS,
+	NOTHING,	/* a step: whoever is in a section on this CPU is out of it */
+	MOVE,		/* thread "page" goes to CPU "order" */
+};
+
+struct op {
+	enum what what;
+	unsigned int page, order;
+};
+
+#define MAX_OPS 7
+#define X_BLOCKS 3u
+#define X_LINE ((unsigned int)LINE)
+#define X_ORDER 9u
+#define X_PAGES (X_BLOCKS << X_ORDER)
+#define TRACKED 8u		/* pages of each block, the first and the last: all that events name */
+#define MAX_HISTORY 12u
+
+/* Of a block, in one word. */
+#define ISOLATED (1ul << 62)
+#define OWNED (1ul << 31)
+#define TAKEN 1ul
+
+struct scenario {
+	const char *name;
+	bool no_sections;
+	unsigned int max_slow;
+	unsigned int cpu[EXPLORE_MAX_THREADS];
+	int bound;
+	bool moves;
+	struct op before[MAX_OPS];
+	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
+};
+
+static struct {
+	struct fpt t;
+	struct fpt_reporter rep[EXPLORE_MAX_THREADS + 1];
+	fpt_atomic_t block[X_BLOCKS], claims[X_BLOCKS], content[X_BLOCKS * TRACKED];
+	fpt_atomic_t owner[X_BLOCKS * TRACKED], nothing;	/* of a page; 0: nobody */
+	/* These change with block[] only. */
+	bool fresh[X_BLOCKS];		/* reported, not taken from since */
+	bool held[X_PAGES];
+	/* Which CPU a page's events were on, and whether the last hook has returned. */
+	struct {
+		unsigned char nr, cpu[MAX_HISTORY];
+		bool under_way, was_held;
+	} history[X_BLOCKS * TRACKED];
+	unsigned long freed, allocated;
+	char memory[5 * 1024] __attribute__((aligned(FPT_CACHE_LINE)));
+} x, x_image;
+
+static const struct scenario *s;
+static struct explore *running;
+static unsigned long total_runs, total_cut;
+
+#define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
+
+static unsigned int track(unsigned int page)
+{
+	unsigned int i = page % X_LINE;
+
+	if (i >= TRACKED / 2 && i < X_LINE - TRACKED / 2)
+		return ~0u;
+	return page / X_LINE * TRACKED + (i < TRACKED ? i : i - (X_LINE - TRACKED));
+}
+
+/* For each tracked page of an event, and its number. */
+#define FOR_TRACKED(first, order) \
+	for (unsigned int p = (first), i = track(p); p < (first) + (1u << (order)); \
+	     p++, i = track(p)) \
+		if (i != ~0u)
+
+/* For each block of an event, which has n pages there. */
+#define FOR_BLOCKS(first, order) \
+	for (unsigned int p = (first), end = p + (1u << (order)), b = p / X_LINE, \
+	     n = ((b + 1) * X_LINE < end ? (b + 1) * X_LINE : end) - p; \
+	     p < end; p += n, b = p / X_LINE, n = ((b + 1) * X_LINE < end ? (b + 1) * X_LINE : end) - p)
+
+static void event_begins(unsigned int page, unsigned int order)
+{
+	FOR_TRACKED(page, order) {
+		x.history[i].cpu[x.history[i].nr++] = (unsigned char)fpt_model_cpu;
+		x.history[i].under_way = true;
+		FPT_ASSERT(x.history[i].nr < MAX_HISTORY);
+	}
+}
+
+static void event_ends(unsigned int page, unsigned int order, bool held)
+{
+	FOR_TRACKED(page, order)
+		x.history[i].under_way = false;
+	memset(&x.held[page], held, 1ul << order);
+}
+
+static void set_owners(unsigned int page, unsigned int nr, bool held)
+{
+	unsigned int p;
+
+	for (p = page; p < page + nr; p++)
+		if (track(p) != ~0u)
+			fpt_store(&x.owner[track(p)], held, release);
+}
+
+static bool op_alloc(unsigned int page, unsigned int order)
+{
+	bool isolated = false;
+
+	FOR_TRACKED(page, order) {
+		if (!fpt_cas(&x.owner[i], 0, 1, acq_rel)) {
+			set_owners(page, p - page, false);
+			return false;
+		}
+	}
+	FOR_BLOCKS(page, order)
+		isolated |= (fpt_fetch_add(&x.block[b], n * TAKEN, relaxed) & ISOLATED) != 0;
+	if (isolated) {
+		FOR_BLOCKS(page, order)
+			fpt_fetch_add(&x.block[b], -(n * TAKEN), relaxed);
+		set_owners(page, 1u << order, false);
+		return false;
+	}
+	FOR_BLOCKS(page, order)
+		x.fresh[b] = false;
+	event_begins(page, order);
+	fpt_alloc(&x.t, page, order);
+	event_ends(page, order, true);
+	x.allocated += 1ul << order;
+	FOR_BLOCKS(page, order)
+		fpt_fetch_add(&x.block[b], n * OWNED, relaxed);
+	FOR_TRACKED(page, order)
+		fpt_store(&x.content[i], p + 1, relaxed);
+	return true;
+}
+
+static void op_free(unsigned int page, unsigned int order)
+{
+	FOR_TRACKED(page, order)
+		if (fpt_load(&x.content[i], relaxed) != p + 1)
+			wrong("page %u lost its data", p);
+	FOR_BLOCKS(page, order)
+		fpt_fetch_add(&x.block[b], -(n * OWNED), relaxed);
+	event_begins(page, order);
+	fpt_free(&x.t, page, order);
+	event_ends(page, order, false);
+	x.freed += 1ul << order;
+	FOR_BLOCKS(page, order)
+		fpt_fetch_add(&x.block[b], -(n * TAKEN), relaxed);
+	set_owners(page, 1u << order, false);
+}
+
+static enum fpt_isolated x_isolate(void *ctx, struct fpt_range r)
+{
+	unsigned int b = (unsigned int)(r.pfn / X_LINE);
+	unsigned long now;
+
+	(void)ctx;
+	if (fpt_fetch_add(&x.claims[b], 1, relaxed))
+		wrong("block %u is in two claims", b);
+	if (fpt_cas(&x.block[b], 0, ISOLATED, acq_rel)) {
+		x.fresh[b] = true;
+		return FPT_TAKEN;
+	}
+	now = fpt_load(&x.block[b], acquire);
+	fpt_fetch_add(&x.claims[b], -1ul, relaxed);
+	return (now & ~ISOLATED) / OWNED ? FPT_USED : FPT_BUSY;
+}
+
+static void x_put_back(void *ctx, struct fpt_range r)
+{
+	unsigned int b = (unsigned int)(r.pfn / X_LINE);
+
+	(void)ctx;
+	fpt_fetch_add(&x.claims[b], -1ul, relaxed);
+	if (!(fpt_fetch_and(&x.block[b], ~ISOLATED, release) & ISOLATED))
+		wrong("block %u is put back twice", b);
+}
+
+static const struct fpt_owner_ops x_owner = { x_isolate, x_put_back, NULL };
+
+static void x_discard(const struct fpt_range *r, const struct op *op)
+{
+	for (; op->what != END; op++)
+		if (op->what <= USE && op->page - r->pfn < r->nr)
+			fpt_store(&x.content[track(op->page)], 0, relaxed);
+}
+
+static void op_pass(struct fpt_reporter *rep)
+{
+	struct fpt_batch b;
+	unsigned int i, id;
+
+	fpt_pass_begin(rep);
+	while (fpt_pass_next(rep, &b)) {
+		for (i = 0; i < b.nr; i++)
+			for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+				x_discard(&b.range[i], s->thread[id]);
+		fpt_pass_complete(rep, &b, true);
+	}
+}
+
+/* Could the deltas hold just the last events of a page, and the base those before them? */
+static bool is_cut(unsigned int page, unsigned int nr)
+{
+	const unsigned char *cpu = x.history[track(page)].cpu;
+	unsigned int c, k, live = front(&x.t)->epoch.v & 1, odd[CPUS] = { 0 };
+
+	for (k = nr;; odd[cpu[--k]] ^= 1) {
+		for (c = 0; c < CPUS && odd[c] == delta_bit(&x.t, c, live, page); c++)
+			;
+		if (c == CPUS &&
+		    fpt_xbitmap_test(&x.t.back, page) ==
+		    ((k & 1) == x.history[track(page)].was_held))
+			return true;
+		if (!k)
+			return false;
+	}
+}
+
+static unsigned long x_slow(void)
+{
+	struct fpt_stats stats;
+
+	fpt_get_stats(&x.t, &stats);
+	return stats.count[FPT_STAT_SLOW];
+}
+
+/* After a fold, in the same step: the tables, and the cut. */
+static void check_cut(void)
+{
+	const char *error;
+	unsigned int b, j;
+
+	if (front(&x.t)->folding.v)
+		return;
+	error = table_error(&x.t);
+	if (error)
+		wrong("after a fold: %s", error);
+	if (s->moves || x_slow())
+		return;		/* slow events are in the base at once, and where the others were is not known */
+	for (b = 0; b < X_BLOCKS; b++)
+		for (j = 0; j < TRACKED; j++) {
+			unsigned int page = b * X_LINE + j + (j < TRACKED / 2 ? 0 : X_LINE - TRACKED);
+			unsigned int nr = x.history[track(page)].nr;
+
+			if (!is_cut(page, nr) &&
+			    !(x.history[track(page)].under_way && is_cut(page, nr - 1)))
+				wrong("page %u: the base has a later event and not an earlier", page);
+		}
+}
+
+static void run_ops(const struct op *op, unsigned int id)
+{
+	unsigned int i;
+	void (*hook)(const struct fpt_model_access *access);
+
+	for (; op->what != END; op++) {
+		switch (op->what) {
+		case FREE:
+			op_free(op->page, op->order);
+			break;
+		case ALLOC:
+			op_alloc(op->page, op->order);
+			break;
+		case USE:
+			if (op_alloc(op->page, op->order))
+				op_free(op->page, op->order);
+			break;
+		case FOLD:
+			fpt_drain(&x.t);
+			hook = fpt_model_hook;
+			fpt_model_hook = NULL;
+			check_cut();
+			fpt_model_hook = hook;
+			break;
+		case PASS:
+			op_pass(&x.rep[id]);
+			break;
+		case NOTHING:
+			for (i = 0; i <= op->page; i++)
+				fpt_fetch_add(&x.nothing, 1, relaxed);
+			break;
+		default:
+			fpt_fetch_add(&x.nothing, 1, relaxed);
+			running->cpu[op->page] = op->order;
+		}
+	}
+}
+
+static void run_thread(void *arg, unsigned int id)
+{
+	(void)arg;
+	run_ops(s->thread[id], id);
+}
+
+static void x_check(void *arg)
+{
+	struct fpt_stats stats;
+	const char *error = table_error(&x.t);
+	unsigned int b, j, page;
+
+	(void)arg;
+	fpt_get_stats(&x.t, &stats);
+	if (error && !front(&x.t)->folding.v)
+		wrong("%s", error);
+	if (!running->froze &&
+	    (stats.count[FPT_STAT_FREED] != x.freed || stats.count[FPT_STAT_ALLOCATED] != x.allocated))
+		wrong("events are counted wrongly");
+	if (stats.count[FPT_STAT_DROPPED] || stats.count[FPT_STAT_SLOW] > s->max_slow)
+		wrong("%lu slow events", stats.count[FPT_STAT_SLOW]);
+	for (j = 0; j < 2; j++) {
+		for (page = 0; page < X_PAGES; page++) {
+			if (track(page) == ~0u && page % X_LINE != 100)
+				continue;
+			if (running->froze && track(page) != ~0u &&
+			    x.history[track(page)].under_way)
+				continue;
+			if (state_of(&x.t, page) == x.held[page])
+				wrong("page %u is %s", page, x.held[page] ? "held" : "free");
+			if (j && !running->froze &&
+			    fpt_xbitmap_test(&x.t.back, page) == x.held[page])
+				wrong("page %u is %s, and the base says otherwise", page,
+				      x.held[page] ? "held" : "free");
+		}
+		op_pass(&x.rep[EXPLORE_MAX_THREADS]);
+		if (!front(&x.t)->folding.v && table_error(&x.t))
+			wrong("after a pass: %s", table_error(&x.t));
+	}
+	for (b = 0; b < X_BLOCKS; b++)
+		if (!x.block[b].v && !x.fresh[b])
+			wrong("block %u is free and was not found", b);
+}
+
+static void setup(void *arg)
+{
+	(void)arg;
+	memcpy(&x, &x_image, sizeof(x));
+	memcpy(running->cpu, s->cpu, sizeof(s->cpu));
+}
+
+/* Do two threads meet outside of the tracker? Otherwise what the guest does is no step. */
+static bool is_shared(void)
+{
+	const struct op *op;
+	unsigned int id, pages[X_PAGES] = { 0 };
+
+	for (id = 0; id < EXPLORE_MAX_THREADS; id++)
+		for (op = s->thread[id]; op->what != END; op++) {
+			if (op->what == PASS)
+				return true;
+			if (op->what <= USE && (pages[op->page] | 1u << id) != 1u << id &&
+			    pages[op->page])
+				return true;
+			if (op->what <= USE)
+				pages[op->page] |= 1u << id;
+		}
+	return false;
+}
+
+static unsigned int build(const struct scenario *scenario)
+{
+	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = CPUS, .order = X_ORDER,
+				     .delta_sets = 1 };
+	struct fpt_policy policy = { .batch = 2, .max_in_flight = 2 << X_ORDER };
+	struct fpt_mem m = { x.memory, sizeof(x.memory), false };
+	unsigned int i, nr_threads = 0;
+
+	s = scenario;
+	memset(&x, 0, sizeof(x));
+	fpt_model_no_sections = s->no_sections;
+	assert_int_equal(fpt_init(&x.t, &config, &m), FPT_OK);
+	assert_int_equal(fpt_add_range(&x.t, 0, X_PAGES, &m), FPT_OK);
+	fpt_model_no_sections = false;
+	for (i = 0; i <= EXPLORE_MAX_THREADS; i++)
+		assert_int_equal(fpt_reporter_init(&x.rep[i], &x.t, &x_owner, NULL, &policy),
+				 FPT_OK);
+	memset(x.held, true, sizeof(x.held));
+	for (i = 0; i < COUNT(x.owner); i++) {
+		x.owner[i].v = 1;
+		x.history[i].was_held = true;
+	}
+	for (i = 0; i < X_PAGES; i++)
+		if (track(i) != ~0u)
+			x.content[track(i)].v = i + 1;
+	for (i = 0; i < X_BLOCKS; i++)
+		x.block[i].v = X_LINE * (OWNED + TAKEN);
+	run_ops(s->before, 0);
+	memcpy(&x_image, &x, sizeof(x));
+	for (i = 0; i < EXPLORE_MAX_THREADS; i++)
+		if (s->thread[i][0].what != END)
+			nr_threads = i + 1;
+	return nr_threads;
+}
+
+static void explore_scenario(const struct scenario *scenario, struct explore *e)
+{
+	const char *more = getenv("FPT_TEST_BOUND");
+
+	running = e;
+	e->name = scenario->name;
+	e->nr_threads = build(scenario);
+	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
+	e->setup = setup;
+	e->thread = run_thread;
+	e->check = x_check;
+	e->bound = scenario->bound < 0 || !more ? scenario->bound : scenario->bound + atoi(more);
+	/* Counters that only add up, and what is only read here. */
+	e->quiet_memory[0].first = (const char *)x.t.percpu;
+	e->quiet_memory[0].end = (const char *)(x.t.percpu + CPUS + 1);
+	e->quiet_memory[1].first = (const char *)&x.t;
+	e->quiet_memory[1].end = (const char *)(&x.t + 1);
+	if (!is_shared()) {
+		e->quiet_memory[2].first = (const char *)x.block;
+		e->quiet_memory[2].end = (const char *)&x.nothing;
+	}
+	explore(e);
+	total_runs += e->runs;
+	total_cut += e->cut;
+}
+
+#define EXHAUST .bound = -1
+
+/* Lines 0, 1, 2 begin with pages 0, 512, 1024. Threads begin on CPU 0 where none is named. */
+static const struct scenario scenarios[] = {
+	{ .name = "free, fold",
+	  EXHAUST,
+	  .cpu = { 0, 1 },
+	  .thread = { { { FREE, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "free of many, fold",
+	  EXHAUST,
+	  .cpu = { 0, 1 },
+	  .thread = { { { FREE, 510, 2 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "use, fold",
+	  EXHAUST,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 } },
+	  .thread = { { { USE, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "use of what is in the delta, two folds",
+	  EXHAUST,
+	  .max_slow = 2,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 0 } },
+	  .thread = { { { USE, 0, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "frees, three folds",
+	  .bound = 3,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 3, 0 } },
+	  .thread = { { { FREE, 0, 0 }, { FREE, 1, 0 }, { FREE, 2, 0 } },
+		      { { FOLD, 0, 0 }, { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "fold on the same CPU",
+	  .bound = 4,
+	  .max_slow = 1,
+	  .before = { { FREE, 1, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "two CPUs, fold",
+	  .bound = 3,
+	  .cpu = { 0, 1, 2 },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "free, alloc elsewhere, fold",
+	  .bound = 3,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 1, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { ALLOC, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "free, use elsewhere, fold",
+	  .bound = 3,
+	  .cpu = { 0, 1, 2 },
+	  .thread = { { { FREE, 0, 0 } }, { { USE, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "use by two, two folds",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 0, 0 } },
+	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "two folds at once",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .thread = { { { FREE, 0, 0 }, { FREE, 1, 0 } }, { { FOLD, 0, 0 } }, { { FOLD, 0, 0 } } } },
+
+	/* Threads of one CPU. */
+	{ .name = "one word, one CPU",
+	  .bound = 4,
+	  .max_slow = 2,
+	  .before = { { FREE, 2, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } } } },
+	{ .name = "one new line, one CPU",
+	  .bound = 4,
+	  .max_slow = 2,
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } } } },
+	{ .name = "two new lines, one CPU",
+	  .bound = 4,
+	  .max_slow = 2,
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 512, 0 } } } },
+	{ .name = "the last line, one CPU",
+	  .bound = 4,
+	  .max_slow = 2,
+	  .before = { { FREE, 0, 0 } },
+	  .thread = { { { FREE, 512, 0 } }, { { FREE, 1024, 0 } } } },
+	{ .name = "one new line, one CPU, fold",
+	  .bound = 3,
+	  .max_slow = 1,
+	  .cpu = { 0, 0, 1 },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "two new lines, one CPU, two folds",
+	  .bound = 2,
+	  .max_slow = 1,
+	  .cpu = { 0, 0, 1 },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 512, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "three, one CPU",
+	  .bound = 3,
+	  .max_slow = 3,
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 512, 0 } }, { { FREE, 1024, 0 } } } },
+	{ .name = "interrupted",
+	  EXHAUST,
+	  .max_slow = 1,
+	  .thread = { { { FREE, 0, 0 } }, { { NOTHING, 2, 0 } } } },
+	{ .name = "interrupted, fold",
+	  .bound = 3,
+	  .max_slow = 1,
+	  .cpu = { 0, 0, 1 },
+	  .thread = { { { FREE, 0, 0 } }, { { NOTHING, 1, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "moved",
+	  .bound = 3,
+	  .max_slow = 1,
+	  .moves = true,
+	  .cpu = { 0, 1, 1 },
+	  .thread = { { { FREE, 0, 0 }, { FREE, 1, 0 } }, { { FREE, 2, 0 } }, { { MOVE, 0, 1 } } } },
+	{ .name = "moved, others use its CPU",
+	  .bound = 3,
+	  .max_slow = 1,
+	  .moves = true,
+	  .cpu = { 0, 0, 2 },
+	  .before = { { FREE, 2, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } }, { { MOVE, 0, 1 } } } },
+	{ .name = "moved, fold",
+	  .bound = 3,
+	  .max_slow = 1,
+	  .moves = true,
+	  .cpu = { 0, 2 },
+	  .thread = { { { FREE, 0, 0 }, { FREE, 1, 0 } }, { { FOLD, 0, 0 }, { MOVE, 0, 1 }, { FOLD, 0, 0 } } } },
+
+	/* The slow path. */
+	{ .name = "slow, complete a block",
+	  EXHAUST,
+	  .no_sections = true,
+	  .max_slow = 4,
+	  .before = { { FREE, 0, 9 }, { ALLOC, 0, 1 }, { PASS, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1, 0 } } } },
+	{ .name = "slow, complete a block, words",
+	  EXHAUST,
+	  .no_sections = true,
+	  .max_slow = 5,
+	  .before = { { FREE, 0, 9 }, { ALLOC, 0, 0 }, { ALLOC, 511, 0 }, { PASS, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 511, 0 } } } },
+	{ .name = "slow, use, pass",
+	  .bound = 2,
+	  .no_sections = true,
+	  .max_slow = 7,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 0, 9 }, { PASS, 0, 0 } },
+	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "no room, fold",
+	  .bound = 3,
+	  .max_slow = 2,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 0 }, { FREE, 512, 0 } },
+	  .thread = { { { FREE, 1024, 0 }, { FREE, 1, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "slow and fold, complete a block",
+	  .bound = 3,
+	  .max_slow = 2,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 1024, 9 }, { ALLOC, 1024, 1 }, { FOLD, 0, 0 }, { FREE, 0, 0 },
+		      { FREE, 512, 0 } },
+	  .thread = { { { FREE, 1024, 0 } }, { { FREE, 1025, 0 }, { FOLD, 0, 0 } } } },
+	{ .name = "freed in front, taken in the base, pass",
+	  .bound = 2,
+	  .max_slow = 4,
+	  .cpu = { 1, 0, 2 },
+	  .before = { { FREE, 1024, 9 }, { PASS, 0, 0 }, { FREE, 0, 0 }, { FREE, 512, 0 } },
+	  .thread = { { { USE, 1024, 0 } }, { { USE, 1024, 0 } }, { { PASS, 0, 0 } } } },
+
+	/* Passes: I1, I2, I3; touched is not toggled. */
+	{ .name = "free, pass",
+	  .bound = 3,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { ALLOC, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "use, pass",
+	  .bound = 2,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 } },
+	  .thread = { { { USE, 0, 0 }, { USE, 1, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "use, two passes",
+	  .bound = 2,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FREE, 512, 9 } },
+	  .thread = { { { USE, 0, 0 }, { USE, 512, 0 } }, { { PASS, 0, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "reported, use, pass",
+	  .bound = 3,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { PASS, 0, 0 } },
+	  .thread = { { { USE, 0, 0 }, { USE, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "reported, use by two, pass",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 0, 9 }, { PASS, 0, 0 } },
+	  .thread = { { { USE, 0, 0 } }, { { USE, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "use, two reporters",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 0, 9 } },
+	  .thread = { { { USE, 0, 0 } }, { { PASS, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "freed elsewhere, two reporters",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { ALLOC, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } }, { { PASS, 0, 0 } }, { { PASS, 0, 0 } } } },
+	{ .name = "moved, use, pass",
+	  .bound = 2,
+	  .max_slow = 1,
+	  .moves = true,
+	  .cpu = { 0, 1, 1 },
+	  .before = { { FREE, 0, 9 } },
+	  .thread = { { { USE, 0, 0 } }, { { PASS, 0, 0 } }, { { MOVE, 0, 1 } } } },
+};
+
+static void test_scenario(void **state)
+{
+	struct explore e = { .freeze = 0 };
+
+	explore_scenario(*state, &e);
+	assert_int_equal(e.failure, EXPLORE_FINE);
+	assert_true(e.runs > 0 || getenv("FPT_EXPLORE_REPLAY"));
+	if (getenv("FPT_TEST_VERBOSE"))
+		print_message("%9lu runs, %8lu cut, %.1f steps\n", e.runs, e.cut,
+			      (double)e.steps / (double)(e.runs + e.cut));
+}
+
+/* I4: thread 0 stops for ever, at each of its steps; the others' pages are found. */
+static const struct scenario freezes[] = {
+	{ .name = "freeze free",
+	  .bound = 1,
+	  .max_slow = 2,
+	  .cpu = { 0, 0, 1 },
+	  .before = { { FREE, 512, 9 }, { FOLD, 0, 0 } },
+	  .thread = { { { FREE, 0, 0 } },
+		      { { FREE, 1, 0 }, { USE, 512, 0 } },
+		      { { FREE, 2, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "freeze use",
+	  .bound = 1,
+	  .max_slow = 2,
+	  .cpu = { 0, 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FREE, 512, 9 } },
+	  .thread = { { { USE, 0, 0 } }, { { USE, 512, 0 } }, { { USE, 513, 0 }, { PASS, 0, 0 } } } },
+	{ .name = "freeze slow",
+	  .bound = 1,
+	  .max_slow = 9,
+	  .no_sections = true,
+	  .cpu = { 0, 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FREE, 512, 9 } },
+	  .thread = { { { USE, 0, 0 } }, { { USE, 512, 0 } }, { { USE, 513, 0 }, { PASS, 0, 0 } } } },
+};
+
+static void test_freeze(void **state)
+{
+	struct explore e = { .freeze = 0 };
+
+	do {
+		e.freeze++;
+		explore_scenario(*state, &e);
+		assert_int_equal(e.failure, EXPLORE_FINE);
+	} while (e.froze);
+	assert_true(e.freeze > 5);
+}
+
+/* I6. A hook per CPU in turn, of neighbours' pages; every CPU also takes what another freed. */
+static void test_private_lines(void **state)
+{
+	unsigned int n, i, pages, k;
+
+	(void)state;
+	for (n = 1; n <= 64; n++)
+		for (k = 1; k <= 64; k *= 4) {
+			struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = n,
+						     .order = 9, .delta_sets = k };
+			struct tracker *w = calloc(1, sizeof(*w));
+			struct fpt_mem m;
+
+			assert_non_null(w);
+			m = donate(w, fpt_size(&config), false);
+			assert_int_equal(fpt_init(&w->t, &config, &m), FPT_OK);
+			pages = n * 4 * 7;
+			if (pages > WAYS * k * LINE)
+				pages = WAYS * k * LINE;
+			add_range(w, 0, pages);
+			count_begin();
+			for (i = 0; i < pages; i++) {
+				fpt_model_cpu = i % n;
+				fpt_free(&w->t, i, 0);
+				if (i % 3 == 0)
+					fpt_alloc(&w->t, i, 0);
+				fpt_model_cpu = (i + 1) % n;
+				if (i % 3 == 1)
+					fpt_alloc(&w->t, i, 0);
+				/* The other generation's lines, too; a fold is no hook. */
+				if (i % (pages / 3 + 1) == 0) {
+					fpt_model_hook = NULL;
+					fold(w);
+					fpt_model_hook = count_lines;
+				}
+			}
+			count_end();
+			assert_true(counts.writes > pages);
+			check_slow(w, 0);
+			assert_int_equal(counts.shared, 0);
+			tracker_free(w);
+		}
+}
+
+/* Steps of a hook in its steady state; a fold visits what is dirty. */
+static void test_steps(void **state)
+{
+	/* Tracker, CPU, counter; range: slots, count, first pfn, count. */
+	const unsigned long look_up = 3 + 4;
+	struct tracker *w = tracker_new(9, 4 * FPT_WORD_BITS);
+	/* Fronts, ops, CPU, folding, epoch, the words of dirty bits, folding. */
+	unsigned long idle = 5 + 4 * CPUS + 1, once;
+
+	(void)state;
+	add_range(w, 0, 64 * LINE);
+	fpt_free(&w->t, 0, 0);
+	/* Epoch and tag; the section's epoch, tag and word, which is loaded and stored. */
+	count_begin();
+	fpt_free(&w->t, 1, 0);
+	assert_int_equal(count_end(), look_up + 6);
+	count_begin();
+	fpt_alloc(&w->t, 1, 0);
+	assert_int_equal(count_end(), look_up + 6);
+	/* A line to take first: its way, and the section's epoch, tag, dirty bit, tag. */
+	count_begin();
+	fpt_free(&w->t, 7 * LINE, 0);
+	assert_int_equal(count_end(), look_up + 1 + WAYS + 5 + 6);
+	fold(w);
+	count_begin();
+	fpt_drain(&w->t);
+	assert_int_equal(count_end(), idle);
+	count_begin();
+	fpt_free(&w->t, 7 * LINE + 1, 0);
+	count_begin();
+	fpt_drain(&w->t);
+	once = count_end();
+	assert_true(once > 2 * idle && once <= 3 * idle + WAYS + FPT_DELTA_LINE_WORDS + 30);
+	tracker_free(w);
+}
+#endif
+
+#ifdef REAL_CPUS
+#ifdef FPT_USER_RSEQ
+/*
+ * Sections that are interrupted, at each of their points (FPT_USER_RSEQ_INJECT): what they see and
+ * write changes meanwhile. One that went on would write all the same.
+ */
+static struct {
+	fpt_atomic_t e, t, a;
+	unsigned int signals;
+} inject;
+
+static void on_trap(int number)
+{
+	(void)number;
+	inject.signals++;
+	inject.e.v = 8;
+	inject.t.v = 5;
+	inject.a.v |= 0xf00;
+	test_point = -1;
+}
+
+static void test_interrupted(void **state)
+{
+	struct sigaction act = { .sa_handler = on_trap };
+	unsigned int cpu = go_to(0);
+	int point;
+	bool done;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (point = 0; point <= 5; point++) {
+		/* xor has no point 4; after 5 it is done. */
+		memset(&inject, 0, sizeof(inject));
+		inject.t.v = 6;
+		test_point = point;
+		done = fpt_section_xor(cpu, &inject.e, 0, &inject.t, 6, &inject.a, 1);
+		assert_int_equal(done, point >= 4);
+		assert_int_equal(inject.signals, point != 4);
+		assert_int_equal(inject.a.v, (point != 4 ? 0xf00 : 0) + done);
+		/* put: interrupted after the dirty bit, it leaves that, and no tag. */
+		memset(&inject, 0, sizeof(inject));
+		test_point = point;
+		done = fpt_section_put(cpu, &inject.e, 0, &inject.t, 9, &inject.a, 1);
+		assert_int_equal(done, point == 5);
+		assert_int_equal(inject.signals, 1);
+		assert_int_equal(inject.t.v, 5);
+		assert_int_equal(inject.a.v, 0xf00 + (point >= 4));
+	}
+	test_point = -1;
+	signal(SIGTRAP, SIG_DFL);
+}
+
+/* In a hook's sections: the handler folds, and has events of its own, on the same lines. */
+static struct {
+	struct tracker *w;
+	unsigned int left, page;
+} nested;
+
+static void on_trap_fold(int number)
+{
+	int point = test_point;
+
+	(void)number;
+	test_point = -1;
+	if (nested.left % 2)
+		fpt_drain(&nested.w->t);
+	fpt_free(&nested.w->t, nested.page, 0);
+	fpt_alloc(&nested.w->t, nested.page + LINE, 0);
+	nested.page++;
+	if (--nested.left)
+		test_point = point;
+}
+
+static void test_interrupted_hooks(void **state)
+{
+	struct sigaction act = { .sa_handler = on_trap_fold };
+	unsigned int page, left, i;
+	int point;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (point = 0; point <= 5; point++)
+		for (left = 1; left < 2 * FPT_DELTA_ATTEMPTS; left++) {
+			nested.w = tracker_new(9, 1);
+			add_range(nested.w, 0, 4 * LINE);
+			give(nested.w, 0, LINE, 9);
+			nested.page = 100;
+			for (page = 0; page < 8; page++) {
+				nested.left = left;
+				test_point = point;
+				if (page % 2)
+					fpt_free(&nested.w->t, page, 0);
+				else
+					fpt_alloc(&nested.w->t, LINE + page, 0);
+				test_point = -1;
+				fold(nested.w);
+			}
+			for (page = 0; page < 8; page++) {
+				assert_int_equal(base(nested.w, page), page % 2);
+				assert_int_equal(base(nested.w, LINE + page), page % 2);
+			}
+			for (i = 100; i < 101 + nested.page; i++) {
+				assert_int_equal(base(nested.w, i), i < nested.page);
+				assert_int_equal(base(nested.w, LINE + i), i >= nested.page && i < LINE);
+			}
+			tracker_free(nested.w);
+		}
+	signal(SIGTRAP, SIG_DFL);
+}
+
+/* A thread whose area the kernel does not know: its events are slow, the others' are not. */
+static void *without_area(void *arg)
+{
+	struct tracker *w = arg;
+	unsigned int page;
+
+	/* RSEQ_FLAG_UNREGISTER */
+	if (syscall(SYS_rseq, fpt_user_rseq(), 32, 1, RSEQ_SIG))
+		return NULL;
+	for (page = 0; page < 16; page += 2)
+		fpt_free(&w->t, page, 0);
+	for (page = 0; page < 16; page += 4)
+		fpt_alloc(&w->t, page + 1, 0);
+	return w;
+}
+
+static void test_without_area(void **state)
+{
+	struct tracker *w;
+	pthread_t thread;
+	unsigned int page;
+	void *done;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	w = tracker_new(9, 1);
+	add_range(w, 0, LINE);
+	for (page = 1; page < 16; page += 2)
+		give(w, 0, page, 0);
+	assert_int_equal(pthread_create(&thread, NULL, without_area, w), 0);
+	pthread_join(thread, &done);
+	if (!done)
+		skip();
+	check_slow(w, 12);
+	for (page = 0; page < 16; page++)
+		assert_int_equal(state_of(&w->t, page), page % 4 != 1);
+	fold(w);
+	for (page = 0; page < 16; page++)
+		assert_int_equal(base(w, page), page % 4 != 1);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 16);
+	tracker_free(w);
+}
+#endif
+
+/* A child's tracker is a copy, and its fence works as the parent's. */
+static void test_fork(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	int status, i;
+	pid_t child;
+
+	(void)state;
+	add_range(w, 0, 4 * LINE);
+	give(w, 0, 0, 9);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		for (i = 0; i < 3; i++) {
+			fpt_alloc(&w->t, 7, 0);
+			fpt_drain(&w->t);
+			fpt_free(&w->t, 7, 0);
+		}
+		fpt_drain(&w->t);
+		_exit(base(w, 7) && base(w, 0) && !table_error(&w->t) ? 0 : 1);
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_true(WIFEXITED(status));
+	assert_int_equal(WEXITSTATUS(status), 0);
+	assert_int_equal(pass(w), 1);
+	tracker_free(w);
+}
+
+/*
+ * Threads, more than CPUs, which others move and signals interrupt; a reporter that folds all the
+ * time. Each thread's handler has pages of its own; the others belong to whoever takes them.
+ */
+#define THREADS 5u
+#define STORM_PAGES (4u * (unsigned int)LINE)
+#define STORM_EVENTS 100000u	/* of each thread, and until so many moves, but no more than ten times */
+#define STORM_MOVES 200u
+
+static struct {
+	struct tracker *w;
+	fpt_atomic_t owner[STORM_PAGES];	/* thread + 1, 0: free */
+	fpt_atomic_t finished, handled, moved, folds;
+	pid_t tid[THREADS];
+	bool other[THREADS];			/* the state of a handler's page */
+} storm;
+
+static __thread unsigned int self;
+
+static void on_alarm(int number)
+{
+	unsigned int page = STORM_PAGES + self;
+
+	(void)number;
+	if (!self)
+		return;		/* not one of the threads */
+	storm.other[self - 1] = !storm.other[self - 1];
+	if (storm.other[self - 1])
+		fpt_free(&storm.w->t, page, 0);
+	else
+		fpt_alloc(&storm.w->t, page, 0);
+	fpt_fetch_add(&storm.handled, 1, relaxed);
+}
+
+static void *storm_worker(void *arg)
+{
+	unsigned int held[32], nr = 0, i, page;
+	bool over = false;
+	unsigned long long random;
+	sigset_t alarm;
+
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	self = (unsigned int)(uintptr_t)arg;
+	random = self;
+	__atomic_store_n(&storm.tid[self - 1], (pid_t)syscall(SYS_gettid), __ATOMIC_RELEASE);
+	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+	for (i = 0; !over || nr; i++) {
+		over |= i >= STORM_EVENTS && (i >= 10 * STORM_EVENTS ||
+					      fpt_load(&storm.moved, relaxed) >= STORM_MOVES);
+		random = random * 6364136223846793005ull + 1442695040888963407ull;
+		page = (unsigned int)(random >> 33) % STORM_PAGES;
+		if (nr && (nr == COUNT(held) || page & 1 || over)) {
+			page = held[--nr];
+			fpt_free(&storm.w->t, page, 0);
+			fpt_store(&storm.owner[page], 0, release);
+		} else if (fpt_cas(&storm.owner[page], 0, self, acq_rel)) {
+			fpt_alloc(&storm.w->t, page, 0);
+			held[nr++] = page;
+		}
+	}
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	return NULL;
+}
+
+static void *storm_mover(void *arg)
+{
+	unsigned int i = 0;
+
+	(void)arg;
+	while (!fpt_load(&storm.finished, acquire)) {
+		pid_t tid = __atomic_load_n(&storm.tid[i % THREADS], __ATOMIC_ACQUIRE);
+		cpu_set_t set;
+
+		CPU_ZERO(&set);
+		CPU_SET((size_t)nth_cpu(i / THREADS + i), &set);
+		if (tid && !sched_setaffinity(tid, sizeof(set), &set))
+			fpt_fetch_add(&storm.moved, 1, relaxed);
+		i++;
+		usleep(50);
+	}
+	return NULL;
+}
+
+static void *storm_folder(void *arg)
+{
+	(void)arg;
+	while (!fpt_load(&storm.finished, acquire)) {
+		fpt_drain(&storm.w->t);
+		fpt_fetch_add(&storm.folds, 1, relaxed);
+	}
+	return NULL;
+}
+
+static void test_storm(void **state)
+{
+	struct itimerval often = { { 0, 150 }, { 0, 150 } }, never = { { 0, 0 }, { 0, 0 } };
+	struct sigaction act = { .sa_handler = on_alarm, .sa_flags = SA_RESTART };
+	pthread_t worker[THREADS], mover, folder[2];
+	sigset_t alarm;
+	unsigned int i;
+
+	(void)state;
+	memset(&storm, 0, sizeof(storm));
+	storm.w = tracker_new(9, 4);
+	add_range(storm.w, 0, STORM_PAGES + LINE);
+	for (i = 0; i < STORM_PAGES; i++)
+		fpt_free(&storm.w->t, i, 0);
+	fold(storm.w);
+	sigemptyset(&alarm);
+	sigaddset(&alarm, SIGALRM);
+	pthread_sigmask(SIG_BLOCK, &alarm, NULL);
+	assert_int_equal(sigaction(SIGALRM, &act, NULL), 0);
+	for (i = 0; i < THREADS; i++)
+		assert_int_equal(pthread_create(&worker[i], NULL, storm_worker,
+						(void *)(uintptr_t)(i + 1)), 0);
+	assert_int_equal(pthread_create(&mover, NULL, storm_mover, NULL), 0);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(pthread_create(&folder[i], NULL, storm_folder, NULL), 0);
+	assert_int_equal(setitimer(ITIMER_REAL, &often, NULL), 0);
+	for (i = 0; i < THREADS; i++)
+		pthread_join(worker[i], NULL);
+	assert_int_equal(setitimer(ITIMER_REAL, &never, NULL), 0);
+	fpt_store(&storm.finished, 1, release);
+	pthread_join(mover, NULL);
+	for (i = 0; i < 2; i++)
+		pthread_join(folder[i], NULL);
+	fold(storm.w);
+	check_pages(storm.w, 0, STORM_PAGES, true, true);
+	for (i = 0; i < THREADS; i++)
+		check_pages(storm.w, STORM_PAGES + 1 + i, 1, storm.other[i], true);
+	assert_int_equal(stats_of(storm.w).count[FPT_STAT_FREED] -
+			 stats_of(storm.w).count[FPT_STAT_ALLOCATED],
+			 STORM_PAGES + storm.other[0] + storm.other[1] + storm.other[2] +
+				 storm.other[3] + storm.other[4]);
+	print_message("%s: %lu signals, %lu moves, %lu folds; %lu of %lu events slow\n",
+		      front(&storm.w->t)->sections ? "restartable sections" : "atomics",
+		      storm.handled.v, storm.moved.v, storm.folds.v,
+		      stats_of(storm.w).count[FPT_STAT_SLOW],
+		      stats_of(storm.w).count[FPT_STAT_FREED] +
+			      stats_of(storm.w).count[FPT_STAT_ALLOCATED]);
+	tracker_free(storm.w);
+	signal(SIGALRM, SIG_IGN);	/* one may be pending */
+	pthread_sigmask(SIG_UNBLOCK, &alarm, NULL);
+	signal(SIGALRM, SIG_DFL);
+}
+#endif
+
+#define COMMON_TESTS \
+	cmocka_unit_test(test_init), \
+	cmocka_unit_test(test_range_memory), \
+	cmocka_unit_test(test_switch), \
+	cmocka_unit_test(test_toggle), \
+	cmocka_unit_test(test_orders), \
+	cmocka_unit_test(test_full), \
+	cmocka_unit_test(test_sets), \
+	cmocka_unit_test(test_blocks), \
+	cmocka_unit_test(test_touched), \
+	cmocka_unit_test(test_idle), \
+	cmocka_unit_test(test_ranges), \
+	cmocka_unit_test(test_slow_edge), \
+	cmocka_unit_test(test_remove), \
+	cmocka_unit_test(test_sections), \
+	cmocka_unit_test(test_lockstep)
+
+/* An argument is a pattern of tests to run. */
+int main(int argc, char **argv)
+{
+#ifdef FPT_MODEL
+	struct CMUnitTest tests[32 + COUNT(scenarios) + COUNT(freezes)] = {
+		COMMON_TESTS,
+		cmocka_unit_test(test_private_lines),
+		cmocka_unit_test(test_steps),
+	};
+	size_t n = 0, i;
+	int failed;
+
+	while (tests[n].name)
+		n++;
+	for (i = 0; i < COUNT(scenarios); i++)
+		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
+						  (void *)(uintptr_t)&scenarios[i] };
+	for (i = 0; i < COUNT(freezes); i++)
+		tests[n++] = (struct CMUnitTest){ freezes[i].name, test_freeze, NULL, NULL,
+						  (void *)(uintptr_t)&freezes[i] };
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	failed = _cmocka_run_group_tests("delta", tests, n, NULL, NULL);
+	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
+		      total_cut);
+	return failed;
+#else
+	const struct CMUnitTest tests[] = {
+		COMMON_TESTS,
+#if defined(REAL_CPUS) && defined(FPT_USER_RSEQ)
+		cmocka_unit_test(test_interrupted),
+		cmocka_unit_test(test_interrupted_hooks),
+		cmocka_unit_test(test_without_area),
+#endif
+#ifdef REAL_CPUS
+		cmocka_unit_test(test_fork),
+		cmocka_unit_test(test_storm),
+#endif
+	};
+
+#ifdef REAL_CPUS
+	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+		return 1;
+#endif
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	return cmocka_run_group_tests(tests, NULL, NULL);
+#endif
+}
