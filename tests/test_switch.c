@@ -456,11 +456,13 @@ static void test_lockstep(void **state)
 static void switch_on(void *arg)
 {
 	const struct fpt_ops *const *set = arg;
+	static const struct fpt_ops *const *last;
 	static unsigned int i;
 	size_t want;
 
-	if (!set[++i])
+	if (set != last || !set[++i])
 		i = 0;
+	last = set;
 	if (pool_switch(set[i]))
 		abort();
 	/* What switches is what refills: not both at once. */
