@@ -18,6 +18,8 @@ build=$(cd "$1" && pwd)
 here=$(cd "$(dirname "$0")" && pwd)
 root=$(cd "$here/.." && pwd)
 least=95
+# More of the same, and longer than all others together.
+slow='^trackers/FPT_MODEL/(64|4096)|^trackers/.*/4096|^delta/(user|no-rseq)'
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
@@ -28,7 +30,7 @@ find "$build" -name '*.gcda' -delete
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-2}
 
 ctest --test-dir "$build" -j"$(nproc)" --output-on-failure --no-tests=error \
-	-L trackers -E '(^|/)(explore|model|threads)|dispatch' >"$work/log" ||
+	-L trackers -E "(^|/)(explore|model|threads)|dispatch|$slow" >"$work/log" ||
 	{ cat "$work/log"; exit 1; }
 while IFS=: read -r program pattern; do
 	"$build/tests/$program" "$pattern" >"$work/log" 2>&1 || { cat "$work/log"; exit 1; }
@@ -46,6 +48,10 @@ test_explore:test_freeze_lockmap
 test_bitmap-model:last room
 test_bitmap-model:one new leaf
 test_bitmap-model:two drains
+test_delta-model:free, fold
+test_delta-model:interrupted
+test_delta-model:two folds at once
+test_delta-model:slow, use, pass
 RACES
 
 # One program at a time.

@@ -378,9 +378,9 @@ static void test_init(void **state)
 	for (config.delta_sets = 1; config.delta_sets <= 1024; config.delta_sets *= 4) {
 		size = fpt_size(&config);
 		assert_int_equal(init_error(config, size - FPT_CACHE_LINE), FPT_OK);
-		for (s = size - FPT_CACHE_LINE - 1; s > size / 2; s -= size / 97 + 1)
+		for (s = 0; s + FPT_CACHE_LINE < size; s += size / 97 + 1)
 			assert_int_equal(init_error(config, s), FPT_ENOMEM);
-		assert_int_equal(init_error(config, 0), FPT_ENOMEM);
+		assert_int_equal(init_error(config, size - FPT_CACHE_LINE - 1), FPT_ENOMEM);
 	}
 	for (config.delta_sets = 3; config.delta_sets < 100; config.delta_sets += 2)
 		assert_int_equal(init_error(config, 1 << 20), FPT_EINVAL);

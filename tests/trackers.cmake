@@ -16,6 +16,11 @@ function(fpt_tracker_test name source)
 	add_test(NAME ${name} COMMAND ${target})
 	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600)
 	set_property(GLOBAL APPEND PROPERTY FPT_TRACKER_TESTS ${target})
+	# Elsewhere gcov's counters are cheaper without.
+	file(STRINGS ${source} threads REGEX pthread_create)
+	if(FPT_COVERAGE AND threads)
+		target_compile_options(${target} PRIVATE -fprofile-update=atomic)
+	endif()
 endfunction()
 
 # The bitmap's own: as it is, and so small that few pages reach its directory's upper levels.
