@@ -372,7 +372,7 @@ static void add_range(struct model *m)
 	unsigned int where = byte(m), nr = two_bytes(m) % MAX_NR, how = byte(m), i;
 	unsigned int misalign = how >> 3 & 15, at = two_bytes(m);
 	struct model_range new, *r = &new;
-	bool exact = how & 1, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
+	bool exact = how & 1 || m->config.ops->toggles, full = m->nr_ranges == FPT_XBITMAP_MAX_RANGES;
 	bool possible, overlap = false;
 	size_t size, least;
 	struct fpt_mem mem, before;
@@ -413,7 +413,7 @@ static void add_range(struct model *m)
 		overlap |= mine <= last_block && first <= mine + (r->nr_blocks - 1);
 	}
 	size = fpt_range_size(&m->t, r->pfn, r->nr, exact);
-	least = fpt_range_size(&m->t, r->pfn, r->nr, false);
+	least = fpt_range_size(&m->t, r->pfn, r->nr, m->config.ops->toggles);
 	if (!possible) {
 		REQUIRE("size of an impossible range", !size && !least);
 		size = 4096;
@@ -662,12 +662,12 @@ static void check_counters(struct model *m)
 	}
 }
 
-static void check_bits(struct model *m)
+static void check_bits(struct model *m, bool drained)
 {
 	unsigned int i;
 	fpt_pfn_t k;
 
-	if (!sees_everything(m))
+	if (!sees_everything(m) && !(drained && m->config.ops->toggles))
 		return;
 	for (i = 0; i < m->nr_ranges; i++) {
 		struct model_range *r = &m->range[i];
@@ -689,7 +689,7 @@ static void finish(struct model *m)
 	m->interrupt_in = 0;
 	m->interrupted = false;
 	m->busy_left = 0;
-	check_bits(m);
+	check_bits(m, false);
 	while (m->nr_claims)
 		advance(m, 0, true, true);
 	for (i = 0; i < NR_REPORTERS; i++)
@@ -700,7 +700,7 @@ static void finish(struct model *m)
 	for (i = 0; i < 3; i++)
 		pass(m, &m->reporter[0], true);
 	check_counters(m);
-	check_bits(m);
+	check_bits(m, true);
 	fpt_get_stats(&m->t, &stats);
 	if (stats.count[FPT_STAT_DROPPED] || m->config.ops == &fpt_none_ops)
 		return;
@@ -740,6 +740,7 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	m->config.nr_cpus = shape % MAX_CPUS + 1;
 	m->config.order = byte(m) % 14;
 	m->config.array_entries = byte(m) % 32;
+	m->config.delta_sets = 1UL << m->config.array_entries % 4;
 	batch = byte(m);
 	front = fpt_size(&m->config);
 	mem = donate(&m->front, front, shape >> 2 & 63, shape & 1);
@@ -781,7 +782,8 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const struct fpt_ops *const ops[] = {
-		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
+		&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_delta_ops,
+		&fpt_lockmap_ops, &fpt_none_ops,
 	};
 	static struct model m;
 	unsigned int i;
