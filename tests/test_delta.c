@@ -28,9 +28,9 @@
 /* Flags, and nothing else, are lost here. A signal in a section ends it. */
 #define FPT_USER_RSEQ_INJECT(point) \
 	"cmpl $" #point ", test_point(%%rip)\n\t" \
-	"jne 5f\n\t" \
+	"jne 9f\n\t" \
 	"int3\n" \
-	"5:\n\t"
+	"9:\n\t"
 #endif
 
 #include <fpt/fpt.h>
