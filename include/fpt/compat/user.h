@@ -155,8 +155,7 @@ static inline struct rseq *fpt_user_rseq(void)
 #endif
 
 static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				     unsigned long val)
+				     fpt_atomic_t *a, unsigned long val)
 {
 	unsigned long done;
 
@@ -166,17 +165,13 @@ static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned
 		FPT_USER_RSEQ_INJECT(1)
 		"cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
 		"jne 5f\n\t"
-		FPT_USER_RSEQ_INJECT(2)
-		"cmpq %[was_t], %[t]\n\t"
-		"jne 5f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
 		"xorq %[val], %[a]\n"
 		FPT_USER_RSEQ_END
 		FPT_USER_RSEQ_INJECT(5)
 		: [done] "=&r"(done)
 		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "er"(was_t), [a] "m"(a->v),
-		  [val] "er"(val)
+		  [was_e] "er"(was_e), [a] "m"(a->v), [val] "er"(val)
 		: "memory", "cc");
 	return done;
 }
@@ -243,13 +238,12 @@ static inline void fpt_section_fence(void)
 }
 
 static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				   unsigned long val)
+				   fpt_atomic_t *a, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_xor(cpu, e, was_e, t, was_t, a, val);
+	return fpt_user_rseq_xor(cpu, e, was_e, a, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)t, (void)was_t, (void)a, (void)val;
+	(void)cpu, (void)e, (void)was_e, (void)a, (void)val;
 	return false;
 #endif
 }
