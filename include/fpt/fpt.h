@@ -222,8 +222,9 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
  * A page freed under the old tracker and taken under the new one may stay hinted (until its next
  * free and alloc) when the old one does not retract: isolation finds out, is_free corrects it.
  *
- * Errors: FPT_EINVAL (no ops), FPT_ENOTSUP (as fpt_init(), and to or from delta, which toggles), FPT_ERANGE (more pages than it can
- * name), FPT_ENOMEM; then nothing has switched, but m is unspecified. Blocking with RCU.
+ * Errors: FPT_EINVAL (no ops), FPT_ENOTSUP (as fpt_init(), and to or from delta, which toggles),
+ * FPT_ERANGE (more pages than it can name), FPT_ENOMEM; then nothing has switched, but m is
+ * unspecified. Blocking with RCU.
  */
 static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
