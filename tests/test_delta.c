@@ -5,7 +5,7 @@
  * With every backend: each promise by itself, then random steps beside a model of the tables, in
  * which also what goes the slow path, what is hinted and what counts as touched is exact. With the
  * machine's own CPUs the thread goes to the CPU that a step names, and where the process has no
- * restartable sequences (GLIBC_TUNABLES, ThreadSanitizer) everything is slow, with the same results.
+ * restartable sequences (GLIBC_TUNABLES, ThreadSanitizer) everything is slow: the same results.
  *
  * Then, with the model backend: every schedule of a few hooks, folds and passes; whose lines hooks
  * write (I6). With the machine's CPUs: sections interrupted at each of their instructions, signals,
@@ -2138,7 +2138,7 @@ static void test_fork(void **state)
  */
 #define THREADS 5u
 #define STORM_PAGES (4u * (unsigned int)LINE)
-#define STORM_EVENTS 100000u	/* of each thread, and until so many moves, but no more than ten times */
+#define STORM_EVENTS 100000u	/* of each thread, at most ten times as many, until there were */
 #define STORM_MOVES 200u
 
 static struct {
@@ -2236,7 +2236,7 @@ static void test_storm(void **state)
 
 	(void)state;
 	memset(&storm, 0, sizeof(storm));
-	storm.w = tracker_new(9, 4);
+	storm.w = tracker_new(9, 1);	/* five lines: now and then one is slow */
 	add_range(storm.w, 0, STORM_PAGES + LINE);
 	for (i = 0; i < STORM_PAGES; i++)
 		fpt_free(&storm.w->t, i, 0);
