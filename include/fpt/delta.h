@@ -40,7 +40,8 @@
  *	    event is under way.
  *	D2  After the fence of a fold nobody writes its generation until the epoch has moved on again.
  *	D3  A line that was given to a CPU since the generation became live has its set's dirty bit.
- *	D4  A block of which a page's free has returned, and that is full, is hinted after the next fold.
+ *	D4  While the epoch lasts, a tag that is not 0 stays.
+ *	D5  A block of which a page's free has returned, and that is full, is hinted after the next fold.
  *
  * *Presence* of a line, not its content, counts as a touch of its blocks: a page that was taken,
  * written, and freed again between two folds leaves no bit, but its memory is back on the host.
@@ -208,7 +209,7 @@ static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, uns
 		struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
 		unsigned long i, empty = 0;
 
-		/* Hints only: the sections look again. */
+		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
 		for (i = first; i < first + FPT_DELTA_WAYS; i++) {
 			unsigned long now = fpt_load(&g->tag[i], relaxed);
 
@@ -218,8 +219,11 @@ static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, uns
 				empty = i + 1;
 		}
 		if (i < first + FPT_DELTA_WAYS) {
-			/* Linearization of an event, per page. */
-			if (fpt_section_xor(cpu, &d->epoch, e, &g->tag[i], tag,
+			/*
+			 * Linearization of an event, per page. No look at the tag again: while the
+			 * epoch lasts, a tag does not change (D4).
+			 */
+			if (fpt_section_xor(cpu, &d->epoch, e,
 					    &g->line[i * FPT_DELTA_LINE_WORDS + word], mask))
 				return true;
 		} else if (empty) {
@@ -236,24 +240,33 @@ static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, uns
 	return false;
 }
 
+/* Of an event, nr pages from page i of r on, in one word. True: they went the slow path. */
+static inline bool fpt_delta_word(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
+				  unsigned long i, unsigned long nr, unsigned long mask)
+{
+	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
+
+	if (fpt_delta_flip(d, t->nr_cpus, cpu, r->index + i, mask))
+		return false;
+	fpt_delta_toggle(t, r, i, mask);
+	fpt_delta_settle(t, cpu, r, i, nr);
+	return true;
+}
+
 /* An event on pages [i, i + nr) of r. True: some of it went the slow path. */
 static inline bool fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
 				   unsigned long i, unsigned long nr)
 {
-	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
 	bool slow = false;
 
+	if (nr == 1)		/* most events: without the loop a fifth less */
+		return fpt_delta_word(t, cpu, r, i, 1, 1UL << i % FPT_WORD_BITS);
 	while (nr) {
-		unsigned long bit = i % FPT_WORD_BITS, span = FPT_WORD_BITS - bit, mask;
+		unsigned long bit = i % FPT_WORD_BITS, span = FPT_WORD_BITS - bit;
 
 		if (span > nr)
 			span = nr;
-		mask = fpt_xbitmap_mask(bit, span);
-		if (!fpt_delta_flip(d, t->nr_cpus, cpu, r->index + i, mask)) {
-			fpt_delta_toggle(t, r, i, mask);
-			fpt_delta_settle(t, cpu, r, i, span);
-			slow = true;
-		}
+		slow |= fpt_delta_word(t, cpu, r, i, span, fpt_xbitmap_mask(bit, span));
 		i += span;
 		nr -= span;
 	}

@@ -20,15 +20,17 @@
  *	fpt_percpu_add(cpu, a, v)		add to a word that only these calls for that CPU write;
  *						false: not done, this code is not on that CPU (any more)
  *
- * Sections: a look at two words and a write to a third that belongs to one CPU, as if in one step.
+ * Sections: a look at a word that all share, and writes to what belongs to one CPU, as if in one
+ * step.
  *
- *	fpt_section_xor(cpu, e, was_e, t, was_t, a, v)	*a ^= v
- *	fpt_section_put(cpu, e, was_e, t, v, a, bits)	*a |= bits (perhaps though it is false), *t = v; was: 0
- *						true: this code was on that CPU, *e was was_e and *t was
- *						was_t, and nobody else of that CPU came between
+ *	fpt_section_xor(cpu, e, was_e, a, v)	*a ^= v
+ *	fpt_section_put(cpu, e, was_e, t, v, a, bits)
+ *						*a |= bits (perhaps though it is false), and *t = v, which
+ *						was 0
+ *						true: this code was on that CPU, *e was was_e, and nobody
+ *						else of that CPU came between
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker
- *
  *
  *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
  *						spinlock, safe against interrupts; blocking

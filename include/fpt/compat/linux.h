@@ -144,15 +144,13 @@ static inline unsigned int fpt_cpu(unsigned int nr)
  * for.
  */
 static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				   unsigned long val)
+				   fpt_atomic_t *a, unsigned long val)
 {
 	unsigned long flags;
 	bool done;
 
 	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
-	       fpt_load(t, relaxed) == was_t;
+	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
 	if (done)
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
 	local_irq_restore(flags);

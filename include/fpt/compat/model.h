@@ -150,14 +150,12 @@ static inline bool fpt_model_enter(struct fpt_model_section *s, unsigned int cpu
 }
 
 static inline bool fpt_model_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				 fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				 unsigned long val, const char *file, int line)
+				 fpt_atomic_t *a, unsigned long val, const char *file, int line)
 {
 	struct fpt_model_section s;
 	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v != was_t ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
 		return false;
 	now = a->v;
@@ -188,8 +186,8 @@ static inline bool fpt_model_put(unsigned int cpu, fpt_atomic_t *e, unsigned lon
 	return true;
 }
 
-#define fpt_section_xor(cpu, e, was_e, t, was_t, a, val) \
-	fpt_model_xor(cpu, e, was_e, t, was_t, a, val, __FILE__, __LINE__)
+#define fpt_section_xor(cpu, e, was_e, a, val) \
+	fpt_model_xor(cpu, e, was_e, a, val, __FILE__, __LINE__)
 #define fpt_section_put(cpu, e, was_e, t, val, a, bits) \
 	fpt_model_put(cpu, e, was_e, t, val, a, bits, __FILE__, __LINE__)
 

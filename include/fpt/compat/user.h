@@ -112,6 +112,10 @@ static inline struct rseq *fpt_user_rseq(void)
 #define FPT_USER_RSEQ_INJECT(point)
 #endif
 
+/*
+ * done is the scratch register, and the result. No asm goto: gcc 12 takes the registers that one
+ * says it clobbers for its operands.
+ */
 #define FPT_USER_RSEQ_BEGIN \
 	".pushsection __rseq_cs, \"aw\"\n\t" \
 	".balign 32\n" \
@@ -119,17 +123,25 @@ static inline struct rseq *fpt_user_rseq(void)
 	".long 0, 0\n\t"			/* version, flags */ \
 	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
 	".popsection\n\t" \
-	"leaq 3b(%%rip), %[at]\n\t" \
-	"movq %[at], %c[section](%[self])\n" \
-	"1:\n\t"
-/* Before 4: an undefined instruction, and glibc's signature, which the kernel looks for. */
+	"leaq 3b(%%rip), %[done]\n\t" \
+	"movq %[done], %c[section](%[self])\n" \
+	"1:\n\t" \
+	FPT_USER_RSEQ_INJECT(0) \
+	"xorl %k[done], %k[done]\n\t"
+/*
+ * 5: when a comparison fails. Before 4: an undefined instruction, and glibc's signature, which the
+ * kernel looks for.
+ */
 #define FPT_USER_RSEQ_END \
 	"2:\n\t" \
+	"movl $1, %k[done]\n" \
+	"5:\n\t" \
 	".pushsection __rseq_failure, \"ax\"\n\t" \
 	".byte 0x0f, 0xb9, 0x3d\n\t" \
 	".long %c[signature]\n" \
 	"4:\n\t" \
-	"jmp %l[no]\n\t" \
+	"xorl %k[done], %k[done]\n\t" \
+	"jmp 5b\n\t" \
 	".popsection\n\t"
 #define FPT_USER_RSEQ_OPERANDS \
 	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
@@ -138,68 +150,59 @@ static inline struct rseq *fpt_user_rseq(void)
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
 #else
-#define FPT_USER_RSEQ_CPU "cmpl %[cpu_], %c[id](%[self])\n\tjne %l[no]\n\t"
+#define FPT_USER_RSEQ_CPU "cmpl %[cpu_], %c[id](%[self])\n\tjne 5f\n\t"
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu) , [cpu_] "r"(cpu), [id] "i"(offsetof(struct rseq, cpu_id))
 #endif
 
 static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				     unsigned long val)
+				     fpt_atomic_t *a, unsigned long val)
 {
-	unsigned long at;
+	unsigned long done;
 
 	(void)cpu;
-	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_INJECT(0) FPT_USER_RSEQ_CPU
-		     FPT_USER_RSEQ_INJECT(1)
-		     "cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
-		     "jne %l[no]\n\t"
-		     FPT_USER_RSEQ_INJECT(2)
-		     "cmpq %[was_t], %[t]\n\t"
-		     "jne %l[no]\n\t"
-		     FPT_USER_RSEQ_INJECT(3)
-		     "xorq %[val], %[a]\n"
-		     FPT_USER_RSEQ_END
-		     FPT_USER_RSEQ_INJECT(5)
-		     : [at] "=&r"(at)
-		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		       [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "er"(was_t), [a] "m"(a->v),
-		       [val] "er"(val)
-		     : "memory", "cc"
-		     : no);
-	return true;
-no:
-	return false;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		FPT_USER_RSEQ_INJECT(1)
+		"cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
+		"jne 5f\n\t"
+		FPT_USER_RSEQ_INJECT(3)
+		"xorq %[val], %[a]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
+		  [was_e] "er"(was_e), [a] "m"(a->v), [val] "er"(val)
+		: "memory", "cc");
+	return done;
 }
 
 static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
 				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
 				     unsigned long bits)
 {
-	unsigned long at;
+	unsigned long done;
 
 	(void)cpu;
-	__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_INJECT(0) FPT_USER_RSEQ_CPU
-		     FPT_USER_RSEQ_INJECT(1)
-		     "cmpq %[was_e], %[e]\n\t"
-		     "jne %l[no]\n\t"
-		     FPT_USER_RSEQ_INJECT(2)
-		     "cmpq $0, %[t]\n\t"
-		     "jne %l[no]\n\t"
-		     FPT_USER_RSEQ_INJECT(3)
-		     "orq %[bits], %[a]\n\t"
-		     FPT_USER_RSEQ_INJECT(4)
-		     "movq %[val], %[t]\n"
-		     FPT_USER_RSEQ_END
-		     FPT_USER_RSEQ_INJECT(5)
-		     : [at] "=&r"(at)
-		     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		       [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),
-		       [bits] "r"(bits)
-		     : "memory", "cc"
-		     : no);
-	return true;
-no:
-	return false;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		FPT_USER_RSEQ_INJECT(1)
+		"cmpq %[was_e], %[e]\n\t"
+		"jne 5f\n\t"
+		FPT_USER_RSEQ_INJECT(2)
+		"cmpq $0, %[t]\n\t"
+		"jne 5f\n\t"
+		FPT_USER_RSEQ_INJECT(3)
+		"orq %[bits], %[a]\n\t"
+		FPT_USER_RSEQ_INJECT(4)
+		"movq %[val], %[t]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
+		  [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),
+		  [bits] "r"(bits)
+		: "memory", "cc");
+	return done;
 }
 
 /* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
@@ -235,13 +238,12 @@ static inline void fpt_section_fence(void)
 }
 
 static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *t, unsigned long was_t, fpt_atomic_t *a,
-				   unsigned long val)
+				   fpt_atomic_t *a, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_xor(cpu, e, was_e, t, was_t, a, val);
+	return fpt_user_rseq_xor(cpu, e, was_e, a, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)t, (void)was_t, (void)a, (void)val;
+	(void)cpu, (void)e, (void)was_e, (void)a, (void)val;
 	return false;
 #endif
 }
@@ -311,26 +313,22 @@ static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned lo
 {
 #ifdef FPT_USER_RSEQ
 	if (__rseq_size) {
-		unsigned long at;
+		unsigned long done;
 
-		__asm__ __volatile__ goto(FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
-			     "addq %[val], %[a]\n"
-			     FPT_USER_RSEQ_END
-			     : [at] "=&r"(at)
-			     : FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
-			       [a] "m"(a->v), [val] "er"(val)
-			     : "memory", "cc"
-			     : no);
-		return true;
+		__asm__ __volatile__(
+			FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+			"addq %[val], %[a]\n"
+			FPT_USER_RSEQ_END
+			: [done] "=&r"(done)
+			: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
+			  [a] "m"(a->v), [val] "er"(val)
+			: "memory", "cc");
+		return done;
 	}
 #endif
 	(void)cpu;
 	fpt_fetch_add(a, val, relaxed);
 	return true;
-#ifdef FPT_USER_RSEQ
-no:
-	return false;
-#endif
 }
 
 #endif
