@@ -20,14 +20,14 @@ function(fpt_headers_test language compiler)
 	set_tests_properties(headers/${name}/${language} PROPERTIES LABELS headers)
 endfunction()
 
-foreach(candidate gcc clang
+foreach(candidate gcc clang clang-14
 	aarch64-linux-gnu-gcc riscv64-linux-gnu-gcc s390x-linux-gnu-gcc i686-linux-gnu-gcc)
 	find_program(FPT_HEADERS_${candidate} ${candidate})
 	if(FPT_HEADERS_${candidate})
 		fpt_headers_test(c11 ${FPT_HEADERS_${candidate}})
 	endif()
 endforeach()
-foreach(candidate g++ clang++)
+foreach(candidate g++ clang++ clang++-14)
 	find_program(FPT_HEADERS_${candidate} ${candidate})
 	if(FPT_HEADERS_${candidate})
 		fpt_headers_test(c++17 ${FPT_HEADERS_${candidate}})

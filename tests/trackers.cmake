@@ -3,7 +3,7 @@
 # trackers.cmake - the trackers against their model, under every schedule, and under real threads
 #
 # One source makes several tests: with other sizes of chunks, with each backend, with the tracker
-# chosen at compile time. The target `mutants` plants mistakes that these tests must find (2 minutes).
+# chosen at compile time. The target `mutants` plants mistakes that these tests must find (five minutes).
 # With FPT_COVERAGE, the target `coverage` runs the fast ones and says what of the headers they reach.
 
 function(fpt_tracker_test name source)
@@ -50,13 +50,12 @@ fpt_without_rseq(threads/no-rseq threads/user)
 fpt_tracker_test(delta/user test_delta.c FPT_XBITMAP_CHUNK_BYTES=64)
 # Without grace periods, and with liburcu's: those are for real threads, but ThreadSanitizer knows
 # nothing of Debian's liburcu.
-pkg_check_modules(URCU_BP IMPORTED_TARGET liburcu-bp)
 foreach(test switch hotplug)
 	fpt_tracker_test(${test}/virtual test_${test}.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8)
-	if(URCU_BP_FOUND AND NOT FPT_SANITIZE MATCHES thread)
+	if(NOT FPT_SANITIZE MATCHES thread)
 		fpt_tracker_test(${test}/rcu test_${test}.c
 			FPT_VIRTUAL_CPUS FPT_XBITMAP_CHUNK_BYTES=8 FPT_RCU)
-		target_link_libraries(test_${test}-rcu PRIVATE PkgConfig::URCU_BP)
+		target_link_libraries(test_${test}-rcu PRIVATE PkgConfig::URCU)
 	endif()
 endforeach()
 

@@ -77,7 +77,7 @@
  *	- An alloc that comes while a drain has the page's bit in its hands does not find it: as above.
  *	- A drain that has cleared a dirty bit holds all that it stands for. Another drain that runs meanwhile
  *	  does not find it; the one after does, so two that follow each other find everything.
- *	- From level 7 on (64 GiB of 4 KiB pages) a bit of level[k].dirty stands for several words of dirty[],
+ *	- From level 7 on (127 GiB of 4 KiB pages) a bit of level[k].dirty stands for several words of dirty[],
  *	  a 64th of the level's: a drain visits some that are 0.
  */
 #ifndef FPT_BITMAP_H

@@ -34,7 +34,7 @@
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_array2019_ops	per-CPU arrays	the baseline of 2019: scans in hooks, drops; reported by
  *						fpt_array2019_collect(), not by passes
- *	fpt_none_ops	nothing			what the calls cost
+ *	fpt_none_ops	nothing			what the calls cost; what is freed meanwhile is not hinted
  *
  * What cannot be reported, and why. Only the caller knows; it says so with fpt_refuse(), and passes
  * claim nothing until fpt_permit():
@@ -50,8 +50,8 @@
  *
  * Event sources. Exact: every free and every alloc is seen, once and in order. Lossy (config.lossy:
  * kernel tracepoints): some are not. A lossy source needs FPT_ISOLATE: FPT_TICKET is refused by
- * fpt_init(), as it is with trackers that do not retract (array, bitmap, array2019, none), because
- * there the hooks are all that keeps an owner's page from the host.
+ * fpt_init(), as it is with trackers that do not retract (array, bitmap, delta, array2019,
+ * none), because there the hooks are all that keeps an owner's page from the host.
  *
  * RCU. Hooks that are dispatched at run time are read-side sections, and fpt_switch() and
  * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
@@ -126,8 +126,8 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
 /*
  * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
  * tracker, no CPUs, an order or a number of entries beyond its bound, a host's page that is larger
- * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that does not retract),
- * FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t are unspecified.
+ * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that does not retract;
+ * delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
@@ -196,7 +196,7 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 /*
  * Remove a range that was added as pfn, nr (memory that is unplugged). Its pages must not be freed
  * or taken any more: hooks on them have returned. What is hinted of it is forgotten; the part that
- * fronts hold counts as events outside. Concurrently with hooks on other pages, but not with
+ * fronts hold counts as events outside (delta: not counted). Concurrently with hooks on other pages, but not with
  * reporters, fpt_add_range(), fpt_switch() or another fpt_remove_range(). Afterwards its donated
  * memory is the caller's again; an event of its pages that comes all the same is ignored and
  * counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this function runs.
@@ -219,11 +219,11 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 /*
  * Switch to another tracker while hooks run. config: ops, nr_cpus as fpt_init() was told, and what
  * the front is made with; the rest is not looked at. m is donated for the front
- * (config.ops->size(config)); NULL
- * when it needs none, or was in use before: its front is kept. Concurrently with hooks and
- * reporters, but not with another fpt_switch(), fpt_add_range(), fpt_remove_range() or fpt_refill().
+ * (config.ops->size(config)); NULL when it needs none, or was in use before: its front is kept.
+ * Concurrently with hooks and reporters, but not with another fpt_switch(), fpt_add_range(),
+ * fpt_remove_range() or fpt_refill().
  *
- * No hint is lost: the old front is drained by every pass. When the grace period is over, which is
+ * No hint is lost (but what is freed while "none" is the tracker was never one): the old front is drained by every pass. When the grace period is over, which is
  * before this function returns where there is RCU, no hook is in the old tracker any more; its
  * front is drained a last time and then left alone. Without RCU passes go on draining it, for good.
  * Only array2019 has nothing that drains it: collect what it holds, after this function.
@@ -251,10 +251,10 @@ static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, str
 	if (ops->max_pages && fpt_xbitmap_end_index(&t->back) > ops->max_pages)
 		return FPT_ERANGE;
 	error = fpt_use(t, config, m);
-	if (error || old->slot == ops->slot || !FPT_RCU_WAITS)
+	if (error || old == ops || !FPT_RCU_WAITS)
 		return error;
 	fpt_rcu_synchronize();
-	if (old->drain) {
+	if (old->drain && old->slot != ops->slot) {
 		old->drain(t);
 		old->drain(t);
 		fpt_and(&t->fronts, ~(1UL << old->slot), release);

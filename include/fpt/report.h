@@ -507,7 +507,8 @@ struct fpt_host_ops {
 /*
  * Report, now, all that was freed before the call and that the owner and the host let go: two
  * passes from end to end, see "two drains". min_order counts; amount and age do not. host's ctx is
- * rep's. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not reported
+ * rep's. The clock is looked at between batches. A drain that another reporter has begun is not
+ * waited for. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not reported
  * is still hinted, and the batch on its way then was completed. FPT_EBUSY: max_in_flight pages are
  * out in batches of the caller, or reporting is refused. Blocking; context of the callbacks.
  */
@@ -634,7 +635,8 @@ static inline fpt_pfn_t fpt_get_hints(struct fpt *t, fpt_pfn_t *pfn_start, fpt_p
 
 /*
  * The host has acknowledged what fpt_get_hints() gave, or a part of it in whole blocks, in any
- * order: set its hints again. What was touched meanwhile, or everything with
+ * order: set its hints again. Once for each block that was got: a second one may end a submission
+ * that came after the first. What was touched meanwhile, or everything with
  * fpt_config.report_again, can be got again; the rest is marked reported until it is touched.
  */
 static inline void fpt_put_hints(struct fpt *t, fpt_pfn_t pfn_start, fpt_pfn_t nr)

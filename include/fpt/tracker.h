@@ -71,7 +71,7 @@ enum fpt_slot {
 	FPT_SLOT_BITMAP,
 	FPT_SLOT_DELTA,
 	FPT_SLOT_ARRAY2019,
-	FPT_SLOT_OTHER,		/* a tracker of your own */
+	FPT_SLOT_OTHER,		/* a tracker of your own, one per struct fpt */
 	FPT_NR_SLOTS,
 };
 

@@ -182,7 +182,10 @@ static inline bool fpt_xbitmap_shape(const struct fpt_xbitmap *x, fpt_pfn_t pfn,
 	r->nr_chunks = ((last - r->base) >> x->chunk_shift) + 1;
 	for (r->nr_levels = 1, bits = r->nr_blocks; bits > FPT_WORD_BITS; r->nr_levels++)
 		bits = fpt_xbitmap_words(bits);
-	return r->nr_blocks && r->nr_chunks && r->nr_levels <= FPT_XBITMAP_MAX_LEVELS;
+	/* A word per block, and the chunks: so that sizes in bytes do not wrap around. */
+	return r->nr_blocks && r->nr_chunks && r->nr_levels <= FPT_XBITMAP_MAX_LEVELS &&
+	       r->nr_blocks <= ~0UL / (8 * sizeof(fpt_atomic_t)) &&
+	       r->nr_chunks <= (~0UL >> 2) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 }
 
 static inline size_t fpt_xbitmap_words_cost(unsigned long words)

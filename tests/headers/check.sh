@@ -65,6 +65,28 @@ compile small-chunks "$@" -DFPT_XBITMAP_CHUNK_BYTES=8 -DFPT_XBITMAP_MAX_RANGES=2
 for tracker in $trackers; do
 	compile "tracker=$tracker" "$@" -DFPT_TRACKER="$tracker"
 done
+if [ "$ext" = cc ]; then
+	# One copy of a template is thrown away, and what it put into other sections with it.
+	mkdir comdat
+	cat >comdat/take.h <<'SOURCE'
+#include <fpt/fpt.h>
+template <class T> __attribute__((noinline)) int take(struct fpt *t, T pfn)
+{
+	fpt_xbitmap_free(t, pfn, 0);
+	return fpt_xbitmap_alloc(t, pfn, 0);
+}
+SOURCE
+	for i in 1 2; do
+		printf '#include "take.h"\nint take_%s(struct fpt *t)\n{\n\treturn take(t, 1ul);\n}\n' $i \
+			>comdat/$i.cc
+	done
+	if "$@" -O2 -fPIC -shared -I"$include" comdat/1.cc comdat/2.cc -o comdat/all.so; then
+		echo "ok: $language two copies of a template"
+	else
+		echo "FAILED: $language two copies of a template: $*"
+		failed=1
+	fi
+fi
 mkdir probe && echo '#include <urcu-bp.h>' >probe/rcu."$ext"
 if "$@" -c probe/rcu."$ext" -o probe/rcu.o 2>/dev/null; then
 	compile rcu "$@" -DFPT_RCU

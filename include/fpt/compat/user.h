@@ -95,7 +95,7 @@ static inline struct rseq *fpt_user_rseq(void)
  * So the last instruction, which commits, runs on the CPU that was compared, and no other thread of
  * that CPU between the two.
  */
-#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && !defined(FPT_NO_RSEQ)
+#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && defined(__LP64__)
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)
 #define FPT_USER_TSAN
@@ -117,7 +117,7 @@ static inline struct rseq *fpt_user_rseq(void)
  * says it clobbers for its operands.
  */
 #define FPT_USER_RSEQ_BEGIN \
-	".pushsection __rseq_cs, \"aw\"\n\t" \
+	".pushsection __rseq_cs, \"aw?\"\n\t" \
 	".balign 32\n" \
 	"3:\n\t" \
 	".long 0, 0\n\t"			/* version, flags */ \
@@ -136,7 +136,7 @@ static inline struct rseq *fpt_user_rseq(void)
 	"2:\n\t" \
 	"movl $1, %k[done]\n" \
 	"5:\n\t" \
-	".pushsection __rseq_failure, \"ax\"\n\t" \
+	".pushsection __rseq_failure, \"ax?\"\n\t" \
 	".byte 0x0f, 0xb9, 0x3d\n\t" \
 	".long %c[signature]\n" \
 	"4:\n\t" \
