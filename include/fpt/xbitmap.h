@@ -182,10 +182,9 @@ static inline bool fpt_xbitmap_shape(const struct fpt_xbitmap *x, fpt_pfn_t pfn,
 	r->nr_chunks = ((last - r->base) >> x->chunk_shift) + 1;
 	for (r->nr_levels = 1, bits = r->nr_blocks; bits > FPT_WORD_BITS; r->nr_levels++)
 		bits = fpt_xbitmap_words(bits);
-	/* A word per block, and the chunks: so that sizes in bytes do not wrap around. */
+	/* With tickets a word per block: its bytes must not wrap around. */
 	return r->nr_blocks && r->nr_chunks && r->nr_levels <= FPT_XBITMAP_MAX_LEVELS &&
-	       r->nr_blocks <= ~0UL / (8 * sizeof(fpt_atomic_t)) &&
-	       r->nr_chunks <= (~0UL >> 2) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
+	       (!x->tickets || r->nr_blocks <= ~0UL / (8 * sizeof(fpt_atomic_t)));
 }
 
 static inline size_t fpt_xbitmap_words_cost(unsigned long words)
@@ -205,7 +204,8 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 	unsigned int l;
 	size_t size;
 
-	if (!fpt_xbitmap_shape(x, pfn, nr, &r))
+	if (!fpt_xbitmap_shape(x, pfn, nr, &r) ||
+	    (exact && r.nr_chunks > (~0UL >> 1) / fpt_mem_cost(fpt_xbitmap_chunk_bytes(x))))
 		return 0;
 	size = fpt_xbitmap_words_cost(r.nr_chunks) +
 	       fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_chunks));
