@@ -365,6 +365,9 @@ static const char *hook_check(struct hook *h, uint64_t events)
 	fpt_get_stats(&h->t, &stats);
 	if (stats.count[FPT_STAT_FREED] + stats.count[FPT_STAT_ALLOCATED] != events)
 		return "the tracker counted other events than there were";
+	/* Without sections (ThreadSanitizer, other machines) all of the delta's events are slow. */
+	if (h->peer->ops == &fpt_delta_ops && !fpt_sections())
+		stats.count[FPT_STAT_SLOW] = 0;
 	if (stats.count[FPT_STAT_DROPPED] || stats.count[FPT_STAT_SLOW] ||
 	    stats.count[FPT_STAT_OUTSIDE])
 		return "events were dropped, slow or outside";
