@@ -127,7 +127,8 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
  * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
  * tracker, no CPUs, an order or a number of entries beyond its bound, a host's page that is larger
  * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that does not retract;
- * delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t are unspecified.
+ * delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
+ * are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
@@ -196,10 +197,11 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
 /*
  * Remove a range that was added as pfn, nr (memory that is unplugged). Its pages must not be freed
  * or taken any more: hooks on them have returned. What is hinted of it is forgotten; the part that
- * fronts hold counts as events outside (delta: not counted). Concurrently with hooks on other pages, but not with
- * reporters, fpt_add_range(), fpt_switch() or another fpt_remove_range(). Afterwards its donated
- * memory is the caller's again; an event of its pages that comes all the same is ignored and
- * counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this function runs.
+ * fronts hold counts as events outside (delta: not counted). Concurrently with hooks on other
+ * pages, but not with reporters, fpt_add_range(), fpt_switch() or another fpt_remove_range().
+ * Afterwards its donated memory is the caller's again; an event of its pages that comes all the same
+ * is ignored and counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this
+ * function runs.
  * Errors: FPT_ERANGE (there is no such range), FPT_EBUSY (a block of it is out: complete it, then
  * try again). Blocking with RCU, else wait-free.
  */
@@ -223,9 +225,10 @@ static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
  * Concurrently with hooks and reporters, but not with another fpt_switch(), fpt_add_range(),
  * fpt_remove_range() or fpt_refill().
  *
- * No hint is lost (but what is freed while "none" is the tracker was never one): the old front is drained by every pass. When the grace period is over, which is
- * before this function returns where there is RCU, no hook is in the old tracker any more; its
- * front is drained a last time and then left alone. Without RCU passes go on draining it, for good.
+ * No hint is lost (but what is freed while "none" is the tracker was never one): the old front is
+ * drained by every pass. When the grace period is over, which is before this function returns where
+ * there is RCU, no hook is in the old tracker any more; its front is drained a last time and then
+ * left alone. Without RCU passes go on draining it, for good.
  * Only array2019 has nothing that drains it: collect what it holds, after this function.
  *
  * A page freed under the old tracker and taken under the new one may stay hinted (until its next

@@ -296,7 +296,10 @@ static inline unsigned int fpt_user_cpu_id(void)
 	return id < 0 ? 0 : (unsigned int)id;
 }
 
-/* An id beyond nr (a CPU added later) shares another's area: all per-CPU words are atomic here. */
+/*
+ * An id beyond nr (a CPU added later) shares another's area: where words are atomic. Sections refuse
+ * it, and it takes the way that is anybody's.
+ */
 static inline unsigned int fpt_cpu(unsigned int nr)
 {
 	unsigned int id = fpt_user_cpu_id();
