@@ -268,4 +268,25 @@ static void run_scenario(const struct scenario *scenario, bool plug)
 	assert_int_equal(e.failure, EXPLORE_FINE);
 }
 
+/* The program: a test of each scenario. An argument is a pattern of those to run. */
+static int run_scenarios(int argc, char **argv, const struct scenario *scenario, size_t nr,
+			 CMUnitTestFunction test)
+{
+	struct CMUnitTest *tests = calloc(nr, sizeof(*tests));
+	size_t i;
+	int failed;
+
+	if (!tests)
+		return 1;
+	for (i = 0; i < nr; i++)
+		tests[i] = (struct CMUnitTest){ scenario[i].name, test, NULL, NULL,
+						(void *)(uintptr_t)&scenario[i] };
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	failed = _cmocka_run_group_tests("scenarios", tests, nr, NULL, NULL);
+	print_message("%lu interleavings\n", total_runs);
+	free(tests);
+	return failed;
+}
+
 #endif

@@ -630,21 +630,9 @@ static void test_scenario(void **state)
 	run_scenario(*state, true);
 }
 
-/* An argument is a pattern of tests to run. */
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[COUNT(scenarios)];
-	size_t i;
-	int failed;
-
-	for (i = 0; i < COUNT(scenarios); i++)
-		tests[i] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
-						(void *)(uintptr_t)&scenarios[i] };
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%lu interleavings\n", total_runs);
-	return failed;
+	return run_scenarios(argc, argv, scenarios, COUNT(scenarios), test_scenario);
 }
 
 #endif
