@@ -1372,10 +1372,10 @@ static void test_hook_steps(void **state)
 {
 	struct tracker *w = tracker_new(1, 9, 15);
 	/*
-	 * Tracker, CPU, counter; range: slots, count, first pfn, count; level, entry; the word;
+	 * Tracker, CPU, counter; range: count, first pfn, count; level, entry; the word;
 	 * three dirty bits, looked at and set.
 	 */
-	const unsigned long look_up = 3 + 4 + 2, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
+	const unsigned long look_up = 3 + 3 + 2, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
 	unsigned int order;
 
 	(void)state;

@@ -31,6 +31,8 @@
 	"jne 9f\n\t" \
 	"int3\n" \
 	"9:\n\t"
+/* Loads a 1, or faults: flags stay. Each point has a page of its own. */
+#define FPT_USER_RSEQ_INJECT_DONE(point) "movl 4096 * (" #point " - 6) + test_ones(%%rip), %k[done]\n\t"
 #endif
 
 #include <fpt/fpt.h>
@@ -45,6 +47,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -53,6 +56,7 @@
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define LINE FPT_DELTA_LINE_PAGES
+#define X_LINE ((unsigned int)LINE)
 #define WAYS FPT_DELTA_WAYS
 #define CPUS 3u			/* that steps name */
 #define GUARD 64u		/* bytes around donated memory */
@@ -90,6 +94,7 @@ static unsigned int go_to(unsigned int n)
 }
 #else
 int test_point = -1;		/* where sections are interrupted */
+int test_ones[2][4096 / sizeof(int)] __attribute__((aligned(4096))) = { { 1 }, { 1 } };
 static cpu_set_t allowed;
 
 static unsigned int nr_cpus(void)
@@ -223,13 +228,14 @@ static bool delta_bit(struct fpt *t, unsigned int cpu, unsigned int gen, fpt_pfn
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	struct fpt_delta_gen *g = &front(t)->cpu[cpu].gen[gen];
-	unsigned long number = r->index + (pfn - r->base), tag = number / LINE + 1, i;
-	unsigned long set = tag & (front(t)->sets - 1), bit = number % LINE;
+	unsigned long number = r->index + (pfn - r->base), tag = number / LINE + 1;
+	unsigned long sets = front(t)->sets, i = number / LINE % sets, bit = number % LINE;
 
-	for (i = set * WAYS; i < (set + 1) * WAYS; i++)
+	for (; i < sets * WAYS; i += sets)
 		if (g->tag[i].v == tag)
-			return g->line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
-			       bit % FPT_WORD_BITS & 1;
+			return ((g->line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
+				 bit % FPT_WORD_BITS) ^
+				(g->whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS)) & 1;
 	return false;
 }
 
@@ -260,12 +266,15 @@ static const char *table_error(struct fpt *t)
 				if (frozen && g->dirty[set / FPT_WORD_BITS].v)
 					return "a frozen generation is dirty";
 			for (i = 0; i < d->sets * WAYS; i++) {
-				set = i / WAYS;
+				set = i % d->sets;
 				if (frozen && g->tag[i].v)
 					return "a frozen generation has a line";
 				if (g->tag[i].v && !(g->dirty[set / FPT_WORD_BITS].v >>
 						     set % FPT_WORD_BITS & 1))
 					return "a line is not dirty";
+				if (!g->tag[i].v && g->whole[i / FPT_WORD_BITS].v >>
+				    i % FPT_WORD_BITS & 1)
+					return "a line that is nobody's is wholly toggled";
 				for (w = 0; w < FPT_DELTA_LINE_WORDS; w++)
 					if (!g->tag[i].v &&
 					    g->line[i * FPT_DELTA_LINE_WORDS + w].v)
@@ -318,7 +327,7 @@ static void fold(struct tracker *w)
 
 /* The guest: what is held. What was reported in a pass. */
 static bool (*is_held)(fpt_pfn_t pfn);
-static fpt_pfn_t reported[4096];
+static fpt_pfn_t reported[8192];
 static unsigned int nr_reported;
 
 static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
@@ -530,7 +539,81 @@ static void test_orders(void **state)
 	tracker_free(w);
 }
 
-/* A set has no empty tag: the base at once, counted, and nothing lost. A fold empties it. */
+/* Whole lines are one toggle each, beside those of their pages. */
+static void test_whole(void **state)
+{
+	struct tracker *w = tracker_new(3, 1);
+	const fpt_pfn_t at = 64 * LINE + 8, edge = 128 * LINE, last = edge + LINE;
+	bool fast = front(&w->t)->sections;
+	unsigned int i;
+
+	(void)state;
+	/* Lines are aligned to the range, not to page numbers. */
+	add_range(w, at, 2 * LINE);
+	add_range(w, edge, LINE / 2);
+	add_range(w, last, 2 * LINE);
+	for (i = 0; i < 8; i++) {
+		unsigned long words = 0;
+		size_t k;
+
+		give(w, i & 1, at, 9);
+		for (k = 0; fast && k < WAYS * FPT_DELTA_LINE_WORDS; k++)
+			words |= front(&w->t)->cpu[go_to(i & 1)].gen[front(&w->t)->epoch.v & 1].line[k].v;
+		assert_int_equal(words, 0);
+		check_pages(w, at, LINE, true, false);
+		check_pages(w, at + LINE, LINE, false, false);
+		if (i & 2)
+			fold(w);
+		/* In parts, and across the next line, which is not whole. */
+		take(w, i >> 2 & 1, at, 8);
+		take(w, 0, at + 256, 7);
+		check_pages(w, at, 384, false, false);
+		check_pages(w, at + 384, 128, true, false);
+		give(w, 1, at, 8);
+		give(w, 0, at + 256, 7);
+		give(w, 1, at + LINE, 9);
+		if (i & 4)
+			fold(w);
+		take(w, 2, at, 10);
+		check_pages(w, at, 2 * LINE, false, false);
+		fold(w);
+		check_pages(w, at, 2 * LINE, false, true);
+	}
+	check_slow(w, 0);
+	/* Taken and freed again: nothing is left of it but that it happened. */
+	give(w, 0, at, 10);
+	assert_int_equal(pass(w), 2 * LINE / 8);
+	take(w, 0, at, 9);
+	give(w, 1, at, 9);
+	assert_int_equal(pass(w), LINE / 8);
+	assert_int_equal(stats_of(w).count[FPT_STAT_REFAULTED], LINE);
+	/* Half of a line is outside; so is half of an event. */
+	give(w, 0, edge, 9);
+	assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], LINE / 2);
+	give(w, 1, last + LINE, 10);
+	assert_int_equal(stats_of(w).count[FPT_STAT_OUTSIDE], LINE / 2 + LINE);
+	fold(w);
+	check_pages(w, edge, LINE / 2, true, true);
+	check_pages(w, last, LINE, false, true);
+	check_pages(w, last + LINE, LINE, true, true);
+	take(w, 0, edge, 8);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED] - stats_of(w).count[FPT_STAT_ALLOCATED],
+			 2 * LINE + LINE / 2 + LINE / 2 + 2 * LINE - 256);
+	tracker_free(w);
+	/* No room: all words of the base, one event. */
+	w = tracker_new(9, 1);
+	add_range(w, 0, 2 * WAYS * LINE);
+	for (i = 0; i < WAYS; i++)
+		give(w, 0, i * LINE, i % 2 ? 9 : 0);
+	check_slow(w, 0);
+	give(w, 0, WAYS * LINE, 10);
+	check_slow(w, 1);
+	check_pages(w, WAYS * LINE, 2 * LINE, true, true);
+	assert_int_equal(pass(w), WAYS / 2 + 2);
+	tracker_free(w);
+}
+
+/* A set has no empty entry: the base at once, counted, and nothing lost. A fold empties it. */
 static void test_full(void **state)
 {
 	struct tracker *w = tracker_new(9, 1);
@@ -836,53 +919,65 @@ static void test_remove(void **state)
 	tracker_free(w);
 }
 
+/* Does any section that looks for 7 write anything? */
+static bool section_writes(unsigned int cpu, fpt_atomic_t *e)
+{
+	fpt_atomic_t none = { 0 }, a = { 0 }, b = { 0 }, c = { 0 };
+	unsigned long toggle = fpt_section_toggle(cpu, e, 7, &c, 1, &a, 1);
+	unsigned long take = fpt_section_take(cpu, e, 7, &b, 1, &none, 9, &c, 1, &a, 1);
+
+	return toggle || take || none.v || a.v || b.v || c.v;
+}
+
 /* Sections by themselves: what they look at, and what they write when they refuse. */
 static void test_sections(void **state)
 {
-	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 0 }, a = { 0xf0 };
+	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 0 }, a = { 0xf0 }, b = { 0 }, c = { 100 };
 	unsigned int cpu = go_to(0), moved = go_to(1);
 
 	(void)state;
 	cpu = go_to(0);
 	if (!fpt_sections()) {
-		assert_false(fpt_section_xor(cpu, &e, 7, &a, 0xff));
-		assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+		assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 1, &a, 0xff), 0);
+		assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &none, 9, &c, 1, &a, 1), 0);
 		assert_int_equal(a.v, 0xf0);
+		assert_int_equal(c.v, 100);
 		return;
 	}
-	assert_true(fpt_section_xor(cpu, &e, 7, &a, 0xff));
+#ifdef FPT_VIRTUAL_CPUS
+	assert_int_equal(fpt_section_cpu(), cpu);
+#else
+	assert_int_equal(fpt_section_cpu(), fpt_cpu(~0u));
+#endif
+	assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 3, &a, 0xff), FPT_SECTION_DONE);
 	assert_int_equal(a.v, 0x0f);
-	assert_true(fpt_section_xor(cpu, &e, 7, &a, 1ul << 63));
+	assert_int_equal(c.v, 103);
+	assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 0, &a, 1ul << 63), FPT_SECTION_DONE);
 	assert_true(a.v == (0x0f | 1ul << 63));
 	a.v = 0;
+	c.v = 0;
 	/* Not at once twice: words that differ above what an instruction can hold. */
 	e.v = 7 + (1ul << 32);
-	assert_false(fpt_section_xor(cpu, &e, 7, &a, 1));
-	assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	assert_false(section_writes(cpu, &e));
 	e.v = 8;
-	assert_false(fpt_section_xor(cpu, &e, 7, &a, 1));
-	assert_false(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	assert_false(section_writes(cpu, &e));
 	e.v = 7;
-	assert_false(fpt_section_put(cpu, &e, 7, &t, 9, &a, 1));
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &t, 9, &c, 1, &a, 1), 0);
 	assert_int_equal(t.v, 5);
-	assert_int_equal(none.v, 0);
-	assert_int_equal(a.v, 0);
+	assert_int_equal(a.v + b.v + c.v, 0);
 #ifndef FPT_VIRTUAL_CPUS
-	if (moved != cpu) {
-		assert_false(fpt_section_xor(moved, &e, 7, &a, 1));
-		assert_false(fpt_section_put(moved, &e, 7, &none, 9, &a, 1));
-		assert_int_equal(none.v, 0);
-		assert_int_equal(a.v, 0);
-	}
-	assert_false(fpt_section_xor(cpu + 1, &e, 7, &a, 1));
-	assert_int_equal(a.v, 0);
+	if (moved != cpu)
+		assert_false(section_writes(moved, &e));
+	assert_false(section_writes(cpu + 1, &e));
 #else
 	(void)moved;
 #endif
-	a.v = 4;
-	assert_true(fpt_section_put(cpu, &e, 7, &none, 9, &a, 1));
+	a.v = b.v = 4;
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &none, 9, &c, 2, &a, 6), FPT_SECTION_DONE);
 	assert_int_equal(none.v, 9);
-	assert_int_equal(a.v, 5);
+	assert_int_equal(b.v, 5);
+	assert_int_equal(c.v, 2);
+	assert_int_equal(a.v, 2);
 	fpt_section_fence();
 }
 
@@ -1116,7 +1211,7 @@ static void lockstep_fill(void)
 
 static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 {
-	unsigned int page, size, cpu = 0, i, r, fill = 8;
+	unsigned int page, size, cpu = 0, i, r, fill = 8, at, whole = 0;
 
 	lockstep_begin(order, sets);
 	is_held = model_held;
@@ -1133,6 +1228,15 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 			page = chance(model.nr_pages);
 		size = chance(4) ? chance(3) : chance(12);
 		r = range_of(page);
+		at = (unsigned int)((pfn_of(page) - model.w->t.back.range[r].base) % LINE);
+		/* Now and then a whole line, of which all is held, or free. */
+		if (size >= 9 && chance(2) && page - model.range[r].first >= at &&
+		    page - at + LINE <= model.nr_pages && range_of(page - at + X_LINE - 1) == r) {
+			page -= at;
+			for (i = page; i < page + X_LINE; i++)
+				if (model.held[i] != model.held[page])
+					lockstep_event(cpu, i, 0);
+		}
 		for (; size && (page + (1u << size) > model.nr_pages ||
 				range_of(page + (1u << size) - 1) != r); size--)
 			;
@@ -1142,6 +1246,7 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 			size--;
 		if (chance(8) == 0)
 			cpu = chance(CPUS);
+		whole += size >= 9 && (pfn_of(page) - model.w->t.back.range[r].base) % LINE == 0;
 		lockstep_event(cpu, page, size);
 		if (chance(16) == 0)
 			lockstep_check(false);
@@ -1159,7 +1264,7 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 	pass(model.w);
 	model_pass();
 	lockstep_check(true);
-	assert_true(model.reported > 0 && model.refaulted > 0);
+	assert_true(model.reported > 0 && model.refaulted > 0 && whole > 0);
 	assert_int_equal(model.slow > 0, sets == 1 || !front(&model.w->t)->sections);
 	is_held = NULL;
 	tracker_free(model.w);
@@ -1183,7 +1288,7 @@ static void test_lockstep(void **state)
 #ifdef FPT_MODEL
 /*
  * Every schedule. Blocks are lines: a page's free makes one full where the others are free. Three
- * lines of the range share a set, which has room for two.
+ * lines of the range share a set, which has room for two; the first and the third, its first entry.
  */
 enum what {
 	END,
@@ -1203,7 +1308,6 @@ struct op {
 
 #define MAX_OPS 7
 #define X_BLOCKS 3u
-#define X_LINE ((unsigned int)LINE)
 #define X_ORDER 9u
 #define X_PAGES (X_BLOCKS << X_ORDER)
 #define TRACKED 8u		/* pages of each block, the first and the last: all that events name */
@@ -1681,7 +1785,7 @@ static const struct scenario scenarios[] = {
 	{ .name = "two new lines, one CPU",
 	  .bound = 4,
 	  .max_slow = 2,
-	  .thread = { { { FREE, 0, 0 } }, { { FREE, 512, 0 } } } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1024, 0 } } } },
 	{ .name = "the last line, one CPU",
 	  .bound = 4,
 	  .max_slow = 2,
@@ -1696,7 +1800,7 @@ static const struct scenario scenarios[] = {
 	  .bound = 2,
 	  .max_slow = 1,
 	  .cpu = { 0, 0, 1 },
-	  .thread = { { { FREE, 0, 0 } }, { { FREE, 512, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
+	  .thread = { { { FREE, 0, 0 } }, { { FREE, 1024, 0 } }, { { FOLD, 0, 0 }, { FOLD, 0, 0 } } } },
 	{ .name = "three, one CPU",
 	  .bound = 3,
 	  .max_slow = 3,
@@ -1912,8 +2016,8 @@ static void test_private_lines(void **state)
 /* Steps of a hook in its steady state; a fold visits what is dirty. */
 static void test_steps(void **state)
 {
-	/* Tracker, CPU, counter; range: slots, count, first pfn, count. */
-	const unsigned long look_up = 3 + 4;
+	/* Tracker, CPU; range: count, first pfn, count. */
+	const unsigned long look_up = 2 + 3;
 	struct tracker *w = tracker_new(9, 4 * FPT_WORD_BITS);
 	/* Fronts, ops, CPU, folding, epoch, the words of dirty bits, folding. */
 	unsigned long idle = 5 + 4 * CPUS + 1, once;
@@ -1921,17 +2025,24 @@ static void test_steps(void **state)
 	(void)state;
 	add_range(w, 0, 64 * LINE);
 	fpt_free(&w->t, 0, 0);
-	/* Epoch and tag; the section's epoch and word, which is loaded and stored. */
+	/* Epoch and tag; the section's epoch, counter, and word, which is loaded and stored. */
 	count_begin();
 	fpt_free(&w->t, 1, 0);
-	assert_int_equal(count_end(), look_up + 5);
+	assert_int_equal(count_end(), look_up + 6);
 	count_begin();
 	fpt_alloc(&w->t, 1, 0);
-	assert_int_equal(count_end(), look_up + 5);
-	/* A line to take first: its way, and the section's epoch, tag, dirty bit, tag. */
+	assert_int_equal(count_end(), look_up + 6);
+	/* A line to take first: all once more, and the section's tag, dirty bit, tag. */
 	count_begin();
 	fpt_free(&w->t, 7 * LINE, 0);
-	assert_int_equal(count_end(), look_up + 1 + WAYS + 5 + 5);
+	assert_int_equal(count_end(), look_up + 2 + look_up - 1 + 6 + 4);
+	/* A whole line: no more than one page. */
+	count_begin();
+	fpt_free(&w->t, 5 * LINE, 9);
+	assert_int_equal(count_end(), look_up + 6 + 4);
+	count_begin();
+	fpt_alloc(&w->t, 5 * LINE, 9);
+	assert_int_equal(count_end(), look_up + 6);
 	fold(w);
 	count_begin();
 	fpt_drain(&w->t);
@@ -1952,10 +2063,33 @@ static void test_steps(void **state)
  * Sections that are interrupted, at each of their points (FPT_USER_RSEQ_INJECT): what they see and
  * write changes meanwhile. One that went on would write all the same.
  */
+#define POINTS 9
+
 static struct {
-	fpt_atomic_t e, t, a;
+	fpt_atomic_t e, t, a, b, c;
 	unsigned int signals;
 } inject;
+
+/* Sections are interrupted at this point; -1: at none. */
+static void interrupt_at(int point)
+{
+	int i;
+
+	for (i = 6; i < 8; i++)
+		assert_int_equal(mprotect(test_ones[i - 6], sizeof(test_ones[0]),
+					  point == i ? PROT_NONE : PROT_READ | PROT_WRITE), 0);
+	__atomic_store_n(&test_point, point, __ATOMIC_SEQ_CST);
+}
+
+static void catch(void (*handler)(int number))
+{
+	struct sigaction act = { .sa_handler = handler };
+
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	assert_int_equal(sigaction(SIGSEGV, &act, NULL), 0);
+	if (handler == SIG_DFL)
+		interrupt_at(-1);
+}
 
 static void on_trap(int number)
 {
@@ -1964,39 +2098,44 @@ static void on_trap(int number)
 	inject.e.v = 8;
 	inject.t.v = 5;
 	inject.a.v |= 0xf00;
-	test_point = -1;
+	inject.c.v += 1000;
+	interrupt_at(-1);
 }
 
 static void test_interrupted(void **state)
 {
-	struct sigaction act = { .sa_handler = on_trap };
 	unsigned int cpu = go_to(0);
+	unsigned long done;
 	int point;
-	bool done;
 
 	(void)state;
 	if (!fpt_sections())
 		skip();
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	for (point = 0; point <= 5; point++) {
-		/* xor has no points 2 and 4; after 5 it is done. */
+	catch(on_trap);
+	for (point = 0; point < POINTS; point++) {
+		/* toggle has no points 2, 3 and 8; after 5 it is done. */
 		memset(&inject, 0, sizeof(inject));
-		test_point = point;
-		done = fpt_section_xor(cpu, &inject.e, 0, &inject.a, 1);
-		assert_int_equal(done, point == 2 || point >= 4);
-		assert_int_equal(inject.signals, point != 2 && point != 4);
-		assert_int_equal(inject.a.v, (inject.signals ? 0xf00 : 0) + done);
-		/* put: interrupted after the dirty bit, it leaves that, and no tag. */
+		interrupt_at(point);
+		done = fpt_section_toggle(cpu, &inject.e, 0, &inject.c, 7, &inject.a, 1);
+		assert_int_equal(inject.signals, point != 2 && point != 3 && point != 8);
+		assert_int_equal(done, !inject.signals || point == 5 ? FPT_SECTION_DONE :
+				       point == 7 ? FPT_SECTION_COUNTED : 0);
+		assert_int_equal(inject.a.v, (inject.signals ? 0xf00 : 0) + (done == FPT_SECTION_DONE));
+		assert_int_equal(inject.c.v, (inject.signals ? 1000 : 0) + (done ? 7 : 0));
+		/* take: what it wrote before it was interrupted stays. */
 		memset(&inject, 0, sizeof(inject));
-		test_point = point;
-		done = fpt_section_put(cpu, &inject.e, 0, &inject.t, 9, &inject.a, 1);
-		assert_int_equal(done, point == 5);
+		interrupt_at(point);
+		done = fpt_section_take(cpu, &inject.e, 0, &inject.b, 1, &inject.t, 9, &inject.c, 7,
+					&inject.a, 1);
 		assert_int_equal(inject.signals, 1);
+		assert_int_equal(done, point == 5 ? FPT_SECTION_DONE :
+				       point == 7 ? FPT_SECTION_COUNTED : 0);
+		assert_int_equal(inject.b.v, point >= 4);
 		assert_int_equal(inject.t.v, 5);
-		assert_int_equal(inject.a.v, 0xf00 + (point >= 4));
+		assert_int_equal(inject.a.v, 0xf00 + (point == 5));
+		assert_int_equal(inject.c.v, 1000 + (done ? 7 : 0));
 	}
-	test_point = -1;
-	signal(SIGTRAP, SIG_DFL);
+	catch(SIG_DFL);
 }
 
 /* In a hook's sections: the handler folds, and has events of its own, on the same lines. */
@@ -2010,27 +2149,26 @@ static void on_trap_fold(int number)
 	int point = test_point;
 
 	(void)number;
-	test_point = -1;
+	interrupt_at(-1);
 	if (nested.left % 2)
 		fpt_drain(&nested.w->t);
 	fpt_free(&nested.w->t, nested.page, 0);
 	fpt_alloc(&nested.w->t, nested.page + LINE, 0);
 	nested.page++;
 	if (--nested.left)
-		test_point = point;
+		interrupt_at(point);
 }
 
 static void test_interrupted_hooks(void **state)
 {
-	struct sigaction act = { .sa_handler = on_trap_fold };
 	unsigned int page, left, i;
 	int point;
 
 	(void)state;
 	if (!fpt_sections())
 		skip();
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	for (point = 0; point <= 5; point++)
+	catch(on_trap_fold);
+	for (point = 0; point < POINTS; point++)
 		for (left = 1; left < 2 * FPT_DELTA_ATTEMPTS; left++) {
 			nested.w = tracker_new(9, 1);
 			add_range(nested.w, 0, 4 * LINE);
@@ -2038,14 +2176,18 @@ static void test_interrupted_hooks(void **state)
 			nested.page = 100;
 			for (page = 0; page < 8; page++) {
 				nested.left = left;
-				test_point = point;
+				interrupt_at(point);
 				if (page % 2)
 					fpt_free(&nested.w->t, page, 0);
 				else
 					fpt_alloc(&nested.w->t, LINE + page, 0);
-				test_point = -1;
+				nested.left = left;
+				interrupt_at(point);
+				fpt_free(&nested.w->t, 2 * LINE + 8 * page, 3);
+				interrupt_at(-1);
 				fold(nested.w);
 			}
+			check_pages(nested.w, 2 * LINE, 64, true, true);
 			for (page = 0; page < 8; page++) {
 				assert_int_equal(base(nested.w, page), page % 2);
 				assert_int_equal(base(nested.w, LINE + page), page % 2);
@@ -2054,9 +2196,14 @@ static void test_interrupted_hooks(void **state)
 				assert_int_equal(base(nested.w, i), i < nested.page);
 				assert_int_equal(base(nested.w, LINE + i), i >= nested.page && i < LINE);
 			}
+			/* Each counted once, wherever it was interrupted. */
+			assert_int_equal(stats_of(nested.w).count[FPT_STAT_FREED],
+					 LINE + 4 + 64 + nested.page - 100);
+			assert_int_equal(stats_of(nested.w).count[FPT_STAT_ALLOCATED],
+					 4 + nested.page - 100);
 			tracker_free(nested.w);
 		}
-	signal(SIGTRAP, SIG_DFL);
+	catch(SIG_DFL);
 }
 
 /* A thread whose area the kernel does not know: its events are slow, the others' are not. */
@@ -2103,6 +2250,33 @@ static void test_without_area(void **state)
 	tracker_free(w);
 }
 #endif
+
+/* A CPU that was not configured: everything is slow, and right. */
+static void test_beyond(void **state)
+{
+	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = 1, .order = 9 };
+	struct tracker *w;
+	struct fpt_mem m;
+	unsigned int page;
+
+	(void)state;
+	if (!go_to(1))
+		skip();
+	w = calloc(1, sizeof(*w));
+	assert_non_null(w);
+	m = donate(w, fpt_size(&config), false);
+	assert_int_equal(fpt_init(&w->t, &config, &m), FPT_OK);
+	add_range(w, 0, 4 * LINE);
+	fpt_free(&w->t, 0, 9);
+	for (page = 0; page < 8; page++)
+		fpt_alloc(&w->t, page, 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_SLOW], 9);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], LINE);
+	assert_int_equal(stats_of(w).count[FPT_STAT_ALLOCATED], 8);
+	check_pages(w, 0, 8, false, true);
+	check_pages(w, 8, LINE - 8, true, true);
+	tracker_free(w);
+}
 
 /* A child's tracker is a copy, and its fence works as the parent's. */
 static void test_fork(void **state)
@@ -2286,6 +2460,7 @@ static void test_storm(void **state)
 	cmocka_unit_test(test_switch), \
 	cmocka_unit_test(test_toggle), \
 	cmocka_unit_test(test_orders), \
+	cmocka_unit_test(test_whole), \
 	cmocka_unit_test(test_full), \
 	cmocka_unit_test(test_sets), \
 	cmocka_unit_test(test_blocks), \
@@ -2332,6 +2507,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_without_area),
 #endif
 #ifdef REAL_CPUS
+		cmocka_unit_test(test_beyond),
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_storm),
 #endif

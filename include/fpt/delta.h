@@ -15,13 +15,20 @@
  *
  *	epoch			one word for all CPUs; gen[epoch & 1] is live
  *
- *	per CPU, gen[2]:
+ *	per CPU, gen[2], one behind the other:
  *	dirty	|..1.....|	1 bit per set: it has a line
- *	tag	[ 7 | 0 | 0 | 0 ] [ 3 | 9 | 0 | 0 ] ...	a set: FPT_DELTA_WAYS tags; line number + 1, 0: empty
- *	line	[........][........][........][........] ...	one cache line of bits each: 512 pages
+ *	whole	|....1...|	1 bit per entry: besides, all 512 pages of its line are toggled
+ *	tag	[ 7 ][ 0 ][ 9 ][ 0 ] ...		an entry's line number + 1, 0: empty
+ *	line	[........][........][........] ...	one cache line of bits each: 512 pages
  *
  * Lines are numbered by the dense numbers of their pages (xbitmap.h). The table is as large as it
- * was configured, whatever the guest's size.
+ * was configured, whatever the guest's size: sets * FPT_DELTA_WAYS entries. Line number l may be in
+ * entries l, l + sets, l + 2 sets, ... (modulo all entries), its set, and takes the first that is
+ * empty. As long as there are no more lines than entries that is the first, so that a hook looks
+ * once; guests that are larger share entries and then sets.
+ *
+ * An event that covers lines wholly is one toggle for each, of "whole", not one for each word. What
+ * of it is split or coalesced later does not matter: toggles add up, page by page.
  *
  * A fold. The reporter adds 1 to the epoch and fences: every hook section that looked at the old
  * epoch has then completed or will start again. The frozen generation is nobody's: plain loads
@@ -40,7 +47,8 @@
  *	    event is under way.
  *	D2  After the fence of a fold nobody writes its generation until the epoch has moved on again.
  *	D3  A line that was given to a CPU since the generation became live has its set's dirty bit.
- *	D4  While the epoch lasts, a tag that is not 0 stays.
+ *	D4  While the epoch lasts, a tag that is not 0 stays. So a line is in no entry that comes after an
+ *	    empty one.
  *	D5  A block of which a page's free has returned, and that is full, is hinted after the next fold.
  *
  * *Presence* of a line, not its content, counts as a touch of its blocks: a page that was taken,
@@ -60,12 +68,14 @@
  *	O2  A toggle of the base, by a fold or by the slow path, comes before the look whether the block is
  *	    full; both are seq_cst. Of two that complete a block, the later sees it full, and hints.
  *
- * Progress. free, alloc: wait-free: FPT_DELTA_ATTEMPTS sections for each word, then the slow path.
+ * Progress. free, alloc: wait-free: FPT_DELTA_ATTEMPTS sections for each word or whole line, and one
+ * or two before, then the slow path.
  * drain: wait-free but for the fence, bounded by what is dirty; nothing dirty: one load per CPU and
  * 64 sets, and no fence.
  *
- * Slow path (counted): a set has no empty tag, or the section did not get through, or there are no
- * sections (fpt_sections()): the event toggles the base, atomically. Nothing is ever dropped.
+ * Slow path (counted): a set has no empty entry, or no section got through, or there are none
+ * (fpt_sections()), or the CPU is none of those that were configured: the event toggles the base,
+ * atomically. Nothing is ever dropped.
  *
  * Full. A CPU's table is full set by set: see slow path. The base needs all its memory:
  * fpt_add_range() takes no less than fpt_range_size(..., true).
@@ -86,7 +96,7 @@
 #define FPT_DELTA_SETS 256u		/* by default: 1024 lines per CPU and generation, 144 KiB in all */
 #define FPT_DELTA_MAX_SETS (1UL << 20)
 
-/* Sections per word of an event, at least two: one may have to take a line first. */
+/* Sections per word of an event, at least one. */
 #ifndef FPT_DELTA_ATTEMPTS
 #define FPT_DELTA_ATTEMPTS 8u
 #endif
@@ -96,6 +106,7 @@
 
 struct fpt_delta_gen {
 	fpt_atomic_t *dirty;
+	fpt_atomic_t *whole;
 	fpt_atomic_t *tag;
 	fpt_atomic_t *line;
 };
@@ -104,11 +115,16 @@ struct fpt_delta_cpu {
 	struct fpt_delta_gen gen[2];
 } __attribute__((aligned(FPT_CACHE_LINE)));
 
+/* What hooks need is together, and a generation is found by a multiplication, not by pointers. */
 struct fpt_delta {
 	fpt_atomic_t epoch;
-	unsigned long sets;		/* a power of two */
 	bool sections;			/* false: all events go the slow path */
-	struct fpt_delta_cpu *cpu;
+	fpt_atomic_t *line;		/* of the first CPU's gen[0] */
+	long tag, whole;		/* words from a generation's lines */
+	unsigned long gen_words;	/* from a generation to the next; CPU by CPU, two each */
+	unsigned long line_mask;	/* lines of a generation, less one */
+	unsigned long sets;		/* a power of two */
+	struct fpt_delta_cpu *cpu;	/* the same generations by pointers */
 	fpt_atomic_t folding __attribute__((aligned(FPT_CACHE_LINE)));
 };
 
@@ -120,10 +136,11 @@ static inline unsigned long fpt_delta_sets(const struct fpt_config *config)
 /* Bytes of a generation. */
 static inline size_t fpt_delta_gen_size(unsigned long sets)
 {
-	size_t tags = sets * FPT_DELTA_WAYS * sizeof(fpt_atomic_t);
+	unsigned long lines = sets * FPT_DELTA_WAYS;
 
-	return fpt_xbitmap_words_cost(fpt_xbitmap_words(sets)) + fpt_mem_cost(tags) +
-	       fpt_mem_cost(tags * FPT_DELTA_LINE_WORDS);
+	return fpt_xbitmap_words_cost(lines * FPT_DELTA_LINE_WORDS) + fpt_xbitmap_words_cost(lines) +
+	       fpt_xbitmap_words_cost(fpt_xbitmap_words(lines)) +
+	       fpt_xbitmap_words_cost(fpt_xbitmap_words(sets));
 }
 
 static inline size_t fpt_delta_size(const struct fpt_config *config)
@@ -144,6 +161,8 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 	if (!d)
 		return FPT_ENOMEM;
 	d->sets = sets;
+	d->line_mask = lines - 1;
+	d->gen_words = fpt_delta_gen_size(sets) / sizeof(fpt_atomic_t);
 	d->sections = fpt_sections();
 	d->cpu = (struct fpt_delta_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*d->cpu));
 	if (!d->cpu)
@@ -151,12 +170,17 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 	for (i = 0; i < 2 * config->nr_cpus; i++) {
 		struct fpt_delta_gen *g = &d->cpu[i / 2].gen[i % 2];
 
+		/* One behind the other: gen_words apart. */
 		g->dirty = fpt_xbitmap_take_words(m, fpt_xbitmap_words(sets));
+		g->whole = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
 		g->tag = fpt_xbitmap_take_words(m, lines);
 		g->line = fpt_xbitmap_take_words(m, lines * FPT_DELTA_LINE_WORDS);
-		if (!g->dirty || !g->tag || !g->line)
+		if (!g->dirty || !g->whole || !g->tag || !g->line)
 			return FPT_ENOMEM;
 	}
+	d->line = d->cpu[0].gen[0].line;
+	d->tag = d->cpu[0].gen[0].tag - d->line;
+	d->whole = d->cpu[0].gen[0].whole - d->line;
 	t->front[FPT_SLOT_DELTA] = d;
 	return FPT_OK;
 }
@@ -191,127 +215,218 @@ static inline void fpt_delta_toggle(struct fpt *t, struct fpt_xbitmap_range *r, 
 }
 
 /*
- * Toggle bits of this CPU's delta: mask in the word of page i of r. False: it could not be, see
- * "slow path".
+ * Toggle mask in a word of this CPU's delta, whose line's tag was now: its own, or 0 and it is taken
+ * first. n is added to a counter. How far that came: see compat.h.
  */
-static inline bool fpt_delta_flip(struct fpt_delta *d, unsigned int nr_cpus, unsigned int cpu,
-				  unsigned long number, unsigned long mask)
+static inline unsigned long fpt_delta_section(struct fpt *t, unsigned int cpu, unsigned long e,
+					      unsigned long now, fpt_atomic_t *tag,
+					      unsigned long line, fpt_atomic_t *word,
+					      unsigned long mask, enum fpt_stat stat, unsigned long n)
 {
-	unsigned long tag = number / FPT_DELTA_LINE_PAGES + 1, set = tag & (d->sets - 1);
-	unsigned long first = set * FPT_DELTA_WAYS, word = number / FPT_WORD_BITS;
+	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
+	fpt_atomic_t *count = &t->percpu[cpu].count[stat];
+	unsigned long set = line & (d->sets - 1);
+
+	/*
+	 * Linearization of an event, per page. No look at the tag again: while the epoch lasts, a tag
+	 * does not change (D4).
+	 */
+	if (now)
+		return fpt_section_toggle(cpu, &d->epoch, e, count, n, word, mask);
+	/* D3: the dirty bit comes first. */
+	return fpt_section_take(cpu, &d->epoch, e,
+				&d->cpu[cpu].gen[e & 1].dirty[set / FPT_WORD_BITS],
+				1UL << set % FPT_WORD_BITS, tag, line + 1, count, n, word, mask);
+}
+
+/*
+ * Toggle this CPU's delta: the pages of mask in the word of this dense number, or those of its whole
+ * line. False: it could not be, see "slow path". *n, what the event still has to add to a counter, is
+ * added with it.
+ */
+static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whole,
+				  unsigned long mask, enum fpt_stat stat, unsigned long *n)
+{
+	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
+	unsigned long line = number / FPT_DELTA_LINE_PAGES, tag = line + 1;
 	unsigned int attempt;
 
 	if (!d->sections)
 		return false;
-	word %= FPT_DELTA_LINE_WORDS;
 	for (attempt = 0; attempt < FPT_DELTA_ATTEMPTS; attempt++) {
+		unsigned int cpu = fpt_section_cpu();
 		unsigned long e = fpt_load(&d->epoch, acquire);		/* O1 */
-		struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
-		unsigned long i, empty = 0;
+		unsigned long i = 0, way, now = 0, done;
+		struct fpt_delta_gen *g;
+		fpt_atomic_t *word;
 
-		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
-		for (i = first; i < first + FPT_DELTA_WAYS; i++) {
-			unsigned long now = fpt_load(&g->tag[i], relaxed);
-
-			if (now == tag)
-				break;
-			if (!now && !empty)
-				empty = i + 1;
-		}
-		if (i < first + FPT_DELTA_WAYS) {
-			/*
-			 * Linearization of an event, per page. No look at the tag again: while the
-			 * epoch lasts, a tag does not change (D4).
-			 */
-			if (fpt_section_xor(cpu, &d->epoch, e,
-					    &g->line[i * FPT_DELTA_LINE_WORDS + word], mask))
-				return true;
-		} else if (empty) {
-			/* D3: the dirty bit comes first. */
-			if (fpt_section_put(cpu, &d->epoch, e, &g->tag[empty - 1], tag,
-					    &g->dirty[set / FPT_WORD_BITS],
-					    1UL << set % FPT_WORD_BITS))
-				continue;
-		} else {
+		if (cpu >= t->nr_cpus)
 			return false;
+		g = &d->cpu[cpu].gen[e & 1];
+		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
+		for (way = 0; way < FPT_DELTA_WAYS; way++) {
+			i = (line + way * d->sets) & d->line_mask;
+			now = fpt_load(&g->tag[i], relaxed);
+			/* No tag in a way, and none in those after it: they are taken in this order. */
+			if (now == tag || !now)
+				break;
 		}
-		cpu = fpt_cpu(nr_cpus);		/* moved, folded, or another took the tag */
+		if (way == FPT_DELTA_WAYS)
+			return false;
+		if (whole) {
+			word = &g->whole[i / FPT_WORD_BITS];
+			mask = 1UL << i % FPT_WORD_BITS;
+		} else {
+			word = &g->line[i * FPT_DELTA_LINE_WORDS +
+					number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS];
+		}
+		done = fpt_delta_section(t, cpu, e, now, &g->tag[i], line, word, mask, stat, *n);
+		if (done == FPT_SECTION_DONE || done == FPT_SECTION_COUNTED)
+			*n = 0;
+		if (done == FPT_SECTION_DONE)
+			return true;
 	}
 	return false;
 }
 
-/* Of an event, nr pages from page i of r on, in one word. True: they went the slow path. */
-static inline bool fpt_delta_word(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
-				  unsigned long i, unsigned long nr, unsigned long mask)
+/*
+ * Of an event, nr pages from page i of r on: in one word, or one whole line. True: they went the slow
+ * path.
+ */
+static inline bool fpt_delta_span(struct fpt *t, struct fpt_xbitmap_range *r, unsigned long i,
+				  unsigned long nr, enum fpt_stat stat, unsigned long *n)
 {
-	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
+	bool whole = nr == FPT_DELTA_LINE_PAGES;
+	unsigned long mask = whole ? ~0UL : fpt_xbitmap_mask(i % FPT_WORD_BITS, nr), w = 0;
 
-	if (fpt_delta_flip(d, t->nr_cpus, cpu, r->index + i, mask))
+	if (fpt_delta_flip(t, r->index + i, whole, mask, stat, n))
 		return false;
-	fpt_delta_toggle(t, r, i, mask);
-	fpt_delta_settle(t, cpu, r, i, nr);
+	do
+		fpt_delta_toggle(t, r, i + w, mask);
+	while ((w += FPT_WORD_BITS) < nr);
+	fpt_delta_settle(t, fpt_cpu(t->nr_cpus), r, i, nr);
 	return true;
 }
 
 /* An event on pages [i, i + nr) of r. True: some of it went the slow path. */
-static inline bool fpt_delta_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
-				   unsigned long i, unsigned long nr)
+static inline bool fpt_delta_write(struct fpt *t, struct fpt_xbitmap_range *r, unsigned long i,
+				   unsigned long nr, enum fpt_stat stat, unsigned long *n)
 {
 	bool slow = false;
 
-	if (nr == 1)		/* most events: without the loop a fifth less */
-		return fpt_delta_word(t, cpu, r, i, 1, 1UL << i % FPT_WORD_BITS);
 	while (nr) {
-		unsigned long bit = i % FPT_WORD_BITS, span = FPT_WORD_BITS - bit;
+		unsigned long span = FPT_WORD_BITS - i % FPT_WORD_BITS;
 
+		if (!(i % FPT_DELTA_LINE_PAGES) && nr >= FPT_DELTA_LINE_PAGES)
+			span = FPT_DELTA_LINE_PAGES;
 		if (span > nr)
 			span = nr;
-		slow |= fpt_delta_word(t, cpu, r, i, span, fpt_xbitmap_mask(bit, span));
+		slow |= fpt_delta_span(t, r, i, span, stat, n);
 		i += span;
 		nr -= span;
 	}
 	return slow;
 }
 
-static inline void fpt_delta_event(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr)
+/*
+ * An event of one page, or of a whole line, that is where it is looked for first: most are. Or take:
+ * that can be there. False: it was not done; *n is what is still to be counted.
+ */
+static inline bool fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat,
+				   unsigned long *n, bool take)
 {
-	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
+	unsigned long number, line, e, i, now, bit, done;
+	struct fpt_xbitmap_range *r;
+	fpt_atomic_t *lines, *word;
+	unsigned int cpu;
+
+	if (!d->sections)
+		return false;
+	cpu = fpt_section_cpu();
+	r = fpt_xbitmap_range_of(&t->back, pfn);
+	if (FPT_UNLIKELY(cpu >= t->nr_cpus || !r))
+		return false;
+	number = pfn + r->number;
+	if (whole && (number % FPT_DELTA_LINE_PAGES || r->nr - (pfn - r->pfn) < FPT_DELTA_LINE_PAGES))
+		return false;
+	line = number / FPT_DELTA_LINE_PAGES;
+	i = line & d->line_mask;
+	e = fpt_load(&d->epoch, acquire);	/* O1 */
+	lines = d->line + (2UL * cpu + (e & 1)) * d->gen_words;
+	now = fpt_load(lines + d->tag + i, relaxed);
+	if (FPT_UNLIKELY(now != line + 1 && (now || !take)))
+		return false;
+	bit = whole ? i : number;
+	if (whole)
+		word = lines + d->whole + i / FPT_WORD_BITS;
+	else
+		word = lines + i * FPT_DELTA_LINE_WORDS +
+		       number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS;
+	done = fpt_delta_section(t, cpu, e, take ? now : line + 1, lines + d->tag + i, line, word,
+				 1UL << bit % FPT_WORD_BITS, stat, *n);
+	if (FPT_LIKELY(done == FPT_SECTION_DONE))
+		return true;
+	if (done == FPT_SECTION_COUNTED)
+		*n = 0;
+	return false;
+}
+
+/* An event. n: what of it was not counted yet. Not inline, so that hooks need few registers. */
+static __attribute__((noinline, unused)) int
+fpt_delta_event(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, enum fpt_stat stat, unsigned long n)
+{
+	struct fpt_xbitmap_range *r;
 	fpt_pfn_t outside = 0;
 	bool slow = false;
+	unsigned int cpu;
 
+	if (nr == 1 && fpt_delta_first(t, pfn, false, stat, &n, true))
+		return FPT_OK;
+	if (nr == FPT_DELTA_LINE_PAGES && fpt_delta_first(t, pfn, true, stat, &n, true))
+		return FPT_OK;
+	r = fpt_xbitmap_range_of(&t->back, pfn);
 	if (r && nr <= r->nr - (pfn - r->pfn)) {
-		slow = fpt_delta_write(t, cpu, r, pfn - r->base, nr);
+		slow = fpt_delta_write(t, r, pfn - r->base, nr, stat, &n);
 		nr = 0;
 	}
 	/* Across an edge of a range: page by page. */
 	for (; nr; pfn++, nr--) {
 		r = fpt_xbitmap_range_of(&t->back, pfn);
 		if (r)
-			slow |= fpt_delta_write(t, cpu, r, pfn - r->base, 1);
+			slow |= fpt_delta_write(t, r, pfn - r->base, 1, stat, &n);
 		else
 			outside++;
 	}
+	cpu = fpt_cpu(t->nr_cpus);
+	if (n)
+		fpt_count(t, cpu, stat, n);
 	if (outside)
 		fpt_count(t, cpu, FPT_STAT_OUTSIDE, outside);
 	if (slow)
 		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+	return FPT_OK;
+}
+
+/* Hooks. */
+static inline int fpt_delta_hook(struct fpt *t, fpt_pfn_t pfn, unsigned int order,
+				 enum fpt_stat stat)
+{
+	unsigned long n = 1UL << order;
+
+	if (FPT_LIKELY(!order && fpt_delta_first(t, pfn, false, stat, &n, false)))
+		return FPT_OK;
+	return fpt_delta_event(t, pfn, 1UL << order, stat, n);
 }
 
 static inline void fpt_delta_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	unsigned int cpu = fpt_cpu(t->nr_cpus);
-
-	fpt_count(t, cpu, FPT_STAT_FREED, 1UL << order);
-	fpt_delta_event(t, cpu, pfn, 1UL << order);
+	(void)fpt_delta_hook(t, pfn, order, FPT_STAT_FREED);
 }
 
 static inline int fpt_delta_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	unsigned int cpu = fpt_cpu(t->nr_cpus);
-
-	fpt_count(t, cpu, FPT_STAT_ALLOCATED, 1UL << order);
-	fpt_delta_event(t, cpu, pfn, 1UL << order);
-	return FPT_OK;
+	return fpt_delta_hook(t, pfn, order, FPT_STAT_ALLOCATED);
 }
 
 /* Fold line i of a frozen generation (D2), and leave it empty. */
@@ -319,6 +434,9 @@ static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, struct 
 				       unsigned long i)
 {
 	unsigned long tag = fpt_load(&g->tag[i], relaxed), number, page;
+	fpt_atomic_t *whole = &g->whole[i / FPT_WORD_BITS];
+	unsigned long bit = 1UL << i % FPT_WORD_BITS;
+	unsigned long all = fpt_load(whole, relaxed) & bit ? ~0UL : 0;
 	struct fpt_xbitmap_range *r;
 	unsigned int w;
 
@@ -332,13 +450,14 @@ static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, struct 
 		fpt_atomic_t *word = &g->line[i * FPT_DELTA_LINE_WORDS + w];
 		unsigned long bits = fpt_load(word, relaxed);
 
-		if (!bits)
-			continue;
 		/* A range that was removed has no bits; its slot still has the numbers. */
-		if (fpt_xbitmap_in_use(r))
-			fpt_delta_toggle(t, r, page + w * FPT_WORD_BITS, bits);
-		fpt_store(word, 0, relaxed);
+		if (bits != all && fpt_xbitmap_in_use(r))
+			fpt_delta_toggle(t, r, page + w * FPT_WORD_BITS, bits ^ all);
+		if (bits)
+			fpt_store(word, 0, relaxed);
 	}
+	if (all)
+		fpt_store(whole, fpt_load(whole, relaxed) & ~bit, relaxed);
 	fpt_store(&g->tag[i], 0, relaxed);
 	if (fpt_xbitmap_in_use(r))
 		fpt_delta_settle(t, here, r, page, FPT_DELTA_LINE_PAGES);
@@ -386,7 +505,7 @@ static inline void fpt_delta_drain(struct fpt *t)
 				unsigned long set = w * FPT_WORD_BITS + fpt_ctz(bits);
 
 				for (i = 0; i < FPT_DELTA_WAYS; i++)
-					fpt_delta_fold_line(t, here, g, set * FPT_DELTA_WAYS + i);
+					fpt_delta_fold_line(t, here, g, i * d->sets + set);
 			}
 		}
 	}

@@ -110,6 +110,7 @@ struct fpt_xbitmap_range {
 	unsigned long nr_blocks;	/* from base on; those at the edges may be incomplete, so never full */
 	unsigned long nr_chunks;
 	unsigned long index;		/* dense number of base; the slot's for good */
+	unsigned long number;		/* index - base: a page's dense number, less its pfn */
 	unsigned long span;		/* dense numbers; the slot's for good */
 	unsigned int nr_levels;
 	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
@@ -239,6 +240,7 @@ static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 		slot->index = r->index;
 		slot->span = r->span;
 	}
+	slot->number = slot->index - slot->base;
 	slot->nr_levels = r->nr_levels;
 	for (l = 0; l < FPT_XBITMAP_MAX_LEVELS; l++)
 		slot->hinted[l] = r->hinted[l];
@@ -396,21 +398,27 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	return FPT_OK;
 }
 
+/* Is a page in the range of this slot? X6: see "Ordering" above. */
+static inline bool fpt_xbitmap_holds(struct fpt_xbitmap_range *r, fpt_pfn_t pfn)
+{
+	unsigned long count = fpt_load(&r->count, acquire);
+
+	return pfn - fpt_load(&r->first_pfn, acquire) < count &&
+	       fpt_load(&r->count, acquire) == count;
+}
+
 /* The range that holds a page, NULL without. */
 static inline struct fpt_xbitmap_range *fpt_xbitmap_range_of(struct fpt_xbitmap *x, fpt_pfn_t pfn)
 {
-	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
-	unsigned long i;
+	unsigned long n, i;
 
-	for (i = 0; i < n; i++) {
-		struct fpt_xbitmap_range *r = &x->range[i];
-		unsigned long count = fpt_load(&r->count, acquire);
-
-		/* X6: see "Ordering" above. */
-		if (pfn - fpt_load(&r->first_pfn, acquire) < count &&
-		    fpt_load(&r->count, acquire) == count)
-			return r;
-	}
+	/* Most often it is the first. That slot may be looked at unused: its count is 0. */
+	if (FPT_LIKELY(fpt_xbitmap_holds(&x->range[0], pfn)))
+		return &x->range[0];
+	n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
+	for (i = 1; i < n; i++)
+		if (fpt_xbitmap_holds(&x->range[i], pfn))
+			return &x->range[i];
 	return NULL;
 }
 

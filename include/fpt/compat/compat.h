@@ -23,14 +23,19 @@
  * Sections: a look at a word that all share, and writes to what belongs to one CPU, as if in one
  * step.
  *
- *	fpt_section_xor(cpu, e, was_e, a, v)	*a ^= v
- *	fpt_section_put(cpu, e, was_e, t, v, a, bits)
- *						*a |= bits (perhaps though it is false), and *t = v, which
- *						was 0
- *						true: this code was on that CPU, *e was was_e, and nobody
- *						else of that CPU came between
+ *	fpt_section_toggle(cpu, e, was_e, c, n, a, v)
+ *						*c += n, then *a ^= v
+ *						FPT_SECTION_DONE: this code was on that CPU, *e was was_e,
+ *						and nobody else of that CPU came between;
+ *						FPT_SECTION_COUNTED: it ended between the two;
+ *						else: before
+ *	fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, v)
+ *						the same, but first *b |= bits, and then *t = tag, which was
+ *						0. Both may stay, though it got no further
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker
+ *	fpt_section_cpu()			this CPU as sections compare it, a hint like fpt_cpu()'s, which
+ *						may be beyond all CPUs; only where there are sections
  *
  *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
  *						spinlock, safe against interrupts; blocking
@@ -45,6 +50,7 @@
  *	fpt_ctz(w), fpt_fls(w)			index of the lowest, of the highest set bit; w is not 0
  *	FPT_ASSERT(x)				a claim of the author, not a check of input
  *	FPT_CACHE_LINE				bytes; a constant
+ *	FPT_LIKELY(x), FPT_UNLIKELY(x)		of hooks: what comes next in memory
  *
  * Orders are C11's: seq_cst operations are in one total order, which some places rely on and name
  * as "store, then look": each side writes its own word, then reads the other's, and at least one
@@ -55,6 +61,9 @@
  */
 #ifndef FPT_COMPAT_H
 #define FPT_COMPAT_H
+
+#define FPT_LIKELY(x) __builtin_expect(!!(x), 1)
+#define FPT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
 #if defined(__KERNEL__)
 #include <fpt/compat/linux.h>

@@ -143,23 +143,33 @@ static inline unsigned int fpt_cpu(unsigned int nr)
  * Sections: interrupts off, which also makes them read-side sections that synchronize_rcu() waits
  * for.
  */
-static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *a, unsigned long val)
+/* How far a section got: compat.h. */
+#define FPT_SECTION_DONE 1UL
+#define FPT_SECTION_COUNTED 2UL
+
+/* Never FPT_SECTION_COUNTED. */
+static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *a, unsigned long val)
 {
 	unsigned long flags;
 	bool done;
 
 	local_irq_save(flags);
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done)
+	if (done) {
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
+	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
-static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
-				   unsigned long bits)
+static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *b,
+					     unsigned long bits, fpt_atomic_t *t, unsigned long tag,
+					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
+					     unsigned long val)
 {
 	unsigned long flags;
 	bool done;
@@ -168,16 +178,23 @@ static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned l
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
 	       !fpt_load(t, relaxed);
 	if (done) {
-		fpt_store(a, fpt_load(a, relaxed) | bits, relaxed);
-		fpt_store(t, val, relaxed);
+		fpt_store(b, fpt_load(b, relaxed) | bits, relaxed);
+		fpt_store(t, tag, relaxed);
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
+		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
 	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
 static inline bool fpt_sections(void)
 {
 	return true;
+}
+
+static inline unsigned int fpt_section_cpu(void)
+{
+	return raw_smp_processor_id();
 }
 
 static inline void fpt_section_fence(void)

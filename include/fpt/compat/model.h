@@ -149,47 +149,67 @@ static inline bool fpt_model_enter(struct fpt_model_section *s, unsigned int cpu
 	return true;
 }
 
-static inline bool fpt_model_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				 fpt_atomic_t *a, unsigned long val, const char *file, int line)
+/* How far a section got: compat.h. */
+#define FPT_SECTION_DONE 1UL
+#define FPT_SECTION_COUNTED 2UL
+
+/* The end of a section. The counter is this CPU's, so that one step is as good as two. */
+static inline unsigned long fpt_model_end(struct fpt_model_section *s, fpt_atomic_t *c,
+					  unsigned long n, fpt_atomic_t *a, unsigned long val,
+					  const char *file, int line)
 {
-	struct fpt_model_section s;
 	unsigned long now;
 
-	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
-		return false;
+	if (!fpt_model_go_on(s, FPT_MODEL_RMW, c, file, line))
+		return 0;
+	c->v += n;
+	if (!fpt_model_go_on(s, FPT_MODEL_LOAD, a, file, line))
+		return FPT_SECTION_COUNTED;
 	now = a->v;
-	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
-		return false;
+	if (!fpt_model_go_on(s, FPT_MODEL_STORE, a, file, line))
+		return FPT_SECTION_COUNTED;
 	a->v = now ^ val;
-	return true;
+	return FPT_SECTION_DONE;
 }
 
-static inline bool fpt_model_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				 fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
-				 unsigned long bits, const char *file, int line)
+static inline unsigned long fpt_model_toggle(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					     fpt_atomic_t *a, unsigned long val, const char *file,
+					     int line)
+{
+	struct fpt_model_section s;
+
+	return fpt_model_enter(&s, cpu, e, was_e, file, line) ?
+	       fpt_model_end(&s, c, n, a, val, file, line) : 0;
+}
+
+static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+					   fpt_atomic_t *b, unsigned long bits, fpt_atomic_t *t,
+					   unsigned long tag, fpt_atomic_t *c, unsigned long n,
+					   fpt_atomic_t *a, unsigned long val, const char *file,
+					   int line)
 {
 	struct fpt_model_section s;
 	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
-		return false;
-	now = a->v;
-	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
-		return false;
-	a->v = now | bits;
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, b, file, line))
+		return 0;
+	now = b->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, b, file, line))
+		return 0;
+	b->v = now | bits;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, t, file, line))
-		return false;
-	t->v = val;
-	return true;
+		return 0;
+	t->v = tag;
+	return fpt_model_end(&s, c, n, a, val, file, line);
 }
 
-#define fpt_section_xor(cpu, e, was_e, a, val) \
-	fpt_model_xor(cpu, e, was_e, a, val, __FILE__, __LINE__)
-#define fpt_section_put(cpu, e, was_e, t, val, a, bits) \
-	fpt_model_put(cpu, e, was_e, t, val, a, bits, __FILE__, __LINE__)
+#define fpt_section_toggle(cpu, e, was_e, c, n, a, val) \
+	fpt_model_toggle(cpu, e, was_e, c, n, a, val, __FILE__, __LINE__)
+#define fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val) \
+	fpt_model_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val, __FILE__, __LINE__)
 
 static inline bool fpt_sections(void)
 {
@@ -208,6 +228,12 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 {
 	FPT_MODEL_AT(CPU, NULL, "");
 	return fpt_model_cpu % nr;
+}
+
+static inline unsigned int fpt_section_cpu(void)
+{
+	FPT_MODEL_AT(CPU, NULL, "");
+	return fpt_model_cpu;
 }
 
 typedef struct {

@@ -89,6 +89,10 @@ static inline struct rseq *fpt_user_rseq(void)
 }
 #endif
 
+/* How far a section got: compat.h. */
+#define FPT_SECTION_DONE 1UL
+#define FPT_SECTION_COUNTED 2UL
+
 /*
  * Restartable sections, where ThreadSanitizer need not understand them. The kernel sends a thread
  * that is preempted, moved, or interrupted by a signal between labels 1 and 2 to 4 instead of back.
@@ -110,6 +114,10 @@ static inline struct rseq *fpt_user_rseq(void)
 /* For tests, which interrupt here: instructions that may change nothing but flags. */
 #ifndef FPT_USER_RSEQ_INJECT
 #define FPT_USER_RSEQ_INJECT(point)
+#endif
+/* And where flags must stay, and done, which is 1. */
+#ifndef FPT_USER_RSEQ_INJECT_DONE
+#define FPT_USER_RSEQ_INJECT_DONE(point)
 #endif
 
 /*
@@ -154,8 +162,40 @@ static inline struct rseq *fpt_user_rseq(void)
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu) , [cpu_] "r"(cpu), [id] "i"(offsetof(struct rseq, cpu_id))
 #endif
 
-static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *a, unsigned long val)
+/*
+ * A counter, then a word: whoever is sent to 4 must know whether the first was written. The carry is
+ * set before, an addition that does not overflow clears it, and the kernel leaves flags and registers
+ * as they were. done is not 1 as long as the carry may be anything.
+ */
+#define FPT_USER_RSEQ_COUNT_END \
+	FPT_USER_RSEQ_INJECT(4) \
+	"stc\n\t" \
+	"movl $1, %k[done]\n\t" \
+	FPT_USER_RSEQ_INJECT_DONE(6) \
+	"addq %[n], %[c]\n\t" \
+	FPT_USER_RSEQ_INJECT_DONE(7) \
+	"xorq %[val], %[a]\n" \
+	"2:\n" \
+	"5:\n\t" \
+	".pushsection __rseq_failure, \"ax?\"\n\t" \
+	".byte 0x0f, 0xb9, 0x3d\n\t" \
+	".long %c[signature]\n" \
+	"4:\n\t" \
+	"jc 6f\n\t" \
+	"cmpq $1, %[done]\n\t" \
+	"jne 6f\n\t" \
+	"movl %[counted], %k[done]\n\t" \
+	"jmp 5b\n" \
+	"6:\n\t" \
+	"xorl %k[done], %k[done]\n\t" \
+	"jmp 5b\n\t" \
+	".popsection\n\t" \
+	FPT_USER_RSEQ_INJECT(5)
+
+static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t *e,
+						 unsigned long was_e, fpt_atomic_t *c,
+						 unsigned long n, fpt_atomic_t *a,
+						 unsigned long val)
 {
 	unsigned long done;
 
@@ -163,22 +203,22 @@ static inline bool fpt_user_rseq_xor(unsigned int cpu, fpt_atomic_t *e, unsigned
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
 		FPT_USER_RSEQ_INJECT(1)
-		"cmpq %[was_e], %[e]\n\t"		/* loads are acquire on x86 */
+		"cmpq %[was_e], %[e]\n\t"
 		"jne 5f\n\t"
-		FPT_USER_RSEQ_INJECT(3)
-		"xorq %[val], %[a]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		FPT_USER_RSEQ_COUNT_END
 		: [done] "=&r"(done)
 		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [a] "m"(a->v), [val] "er"(val)
+		  [was_e] "er"(was_e), [c] "m"(c->v), [n] "er"(n), [a] "m"(a->v),
+		  [val] "er"(val), [counted] "i"(FPT_SECTION_COUNTED)
 		: "memory", "cc");
 	return done;
 }
 
-static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
-				     unsigned long bits)
+static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *b,
+					       unsigned long bits, fpt_atomic_t *t,
+					       unsigned long tag, fpt_atomic_t *c, unsigned long n,
+					       fpt_atomic_t *a, unsigned long val)
 {
 	unsigned long done;
 
@@ -192,15 +232,15 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		"cmpq $0, %[t]\n\t"
 		"jne 5f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
-		"orq %[bits], %[a]\n\t"
-		FPT_USER_RSEQ_INJECT(4)
-		"movq %[val], %[t]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		"orq %[bits], %[b]\n\t"
+		FPT_USER_RSEQ_INJECT(8)
+		"movq %[tag], %[t]\n\t"
+		FPT_USER_RSEQ_COUNT_END
 		: [done] "=&r"(done)
 		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [t] "m"(t->v), [val] "r"(val), [a] "m"(a->v),
-		  [bits] "r"(bits)
+		  [was_e] "er"(was_e), [b] "m"(b->v), [bits] "er"(bits), [t] "m"(t->v),
+		  [tag] "er"(tag), [c] "m"(c->v), [n] "er"(n), [a] "m"(a->v), [val] "er"(val),
+		  [counted] "i"(FPT_SECTION_COUNTED)
 		: "memory", "cc");
 	return done;
 }
@@ -237,32 +277,41 @@ static inline void fpt_section_fence(void)
 #endif
 }
 
-static inline bool fpt_section_xor(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *a, unsigned long val)
+static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *a, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_xor(cpu, e, was_e, a, val);
+	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)a, (void)val;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)val;
+	return 0;
 #endif
 }
 
-static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
-				   unsigned long bits)
+static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *b,
+					     unsigned long bits, fpt_atomic_t *t, unsigned long tag,
+					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
+					     unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_put(cpu, e, was_e, t, val, a, bits);
+	return fpt_user_rseq_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)t, (void)val, (void)a, (void)bits;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)b, (void)bits, (void)t, (void)tag;
+	(void)c, (void)n, (void)a, (void)val;
+	return 0;
 #endif
 }
 
 #ifdef FPT_VIRTUAL_CPUS
 
 extern __thread unsigned int fpt_virtual_cpu;
+
+static inline unsigned int fpt_section_cpu(void)
+{
+	return fpt_virtual_cpu;
+}
 
 static inline unsigned int fpt_cpu(unsigned int nr)
 {
@@ -294,6 +343,15 @@ static inline unsigned int fpt_user_cpu_id(void)
 	/* The vDSO's, so no system call, where the kernel has one. */
 	id = fpt_user_sched_getcpu();
 	return id < 0 ? 0 : (unsigned int)id;
+}
+
+static inline unsigned int fpt_section_cpu(void)
+{
+#ifdef FPT_USER_RSEQ
+	return __atomic_load_n(&fpt_user_rseq()->cpu_id, __ATOMIC_RELAXED);
+#else
+	return 0;
+#endif
 }
 
 /*
