@@ -118,11 +118,13 @@ struct fpt_delta_cpu {
 /* What hooks need is together, and a generation is found by a multiplication, not by pointers. */
 struct fpt_delta {
 	fpt_atomic_t epoch;
-	bool sections;			/* false: all events go the slow path */
+	unsigned int nr_cpus;		/* as configured; 0: all events go the slow path */
+	bool sections;
 	fpt_atomic_t *line;		/* of the first CPU's gen[0] */
 	long tag, whole;		/* words from a generation's lines */
 	unsigned long gen_words;	/* from a generation to the next; CPU by CPU, two each */
 	unsigned long line_mask;	/* lines of a generation, less one */
+	unsigned long word_mask;	/* their words, less one */
 	unsigned long sets;		/* a power of two */
 	struct fpt_delta_cpu *cpu;	/* the same generations by pointers */
 	fpt_atomic_t folding __attribute__((aligned(FPT_CACHE_LINE)));
@@ -162,8 +164,10 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 		return FPT_ENOMEM;
 	d->sets = sets;
 	d->line_mask = lines - 1;
+	d->word_mask = lines * FPT_DELTA_LINE_WORDS - 1;
 	d->gen_words = fpt_delta_gen_size(sets) / sizeof(fpt_atomic_t);
 	d->sections = fpt_sections();
+	d->nr_cpus = d->sections ? config->nr_cpus : 0;
 	d->cpu = (struct fpt_delta_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*d->cpu));
 	if (!d->cpu)
 		return FPT_ENOMEM;
@@ -218,12 +222,11 @@ static inline void fpt_delta_toggle(struct fpt *t, struct fpt_xbitmap_range *r, 
  * Toggle mask in a word of this CPU's delta, whose line's tag was now: its own, or 0 and it is taken
  * first. n is added to a counter. How far that came: see compat.h.
  */
-static inline unsigned long fpt_delta_section(struct fpt *t, unsigned int cpu, unsigned long e,
-					      unsigned long now, fpt_atomic_t *tag,
+static inline unsigned long fpt_delta_section(struct fpt *t, struct fpt_delta *d, unsigned int cpu,
+					      unsigned long e, unsigned long now, fpt_atomic_t *tag,
 					      unsigned long line, fpt_atomic_t *word,
 					      unsigned long mask, enum fpt_stat stat, unsigned long n)
 {
-	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
 	fpt_atomic_t *count = &t->percpu[cpu].count[stat];
 	unsigned long set = line & (d->sets - 1);
 
@@ -251,8 +254,6 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 	unsigned long line = number / FPT_DELTA_LINE_PAGES, tag = line + 1;
 	unsigned int attempt;
 
-	if (!d->sections)
-		return false;
 	for (attempt = 0; attempt < FPT_DELTA_ATTEMPTS; attempt++) {
 		unsigned int cpu = fpt_section_cpu();
 		unsigned long e = fpt_load(&d->epoch, acquire);		/* O1 */
@@ -260,7 +261,7 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 		struct fpt_delta_gen *g;
 		fpt_atomic_t *word;
 
-		if (cpu >= t->nr_cpus)
+		if (cpu >= d->nr_cpus)
 			return false;
 		g = &d->cpu[cpu].gen[e & 1];
 		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
@@ -280,7 +281,7 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 			word = &g->line[i * FPT_DELTA_LINE_WORDS +
 					number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS];
 		}
-		done = fpt_delta_section(t, cpu, e, now, &g->tag[i], line, word, mask, stat, *n);
+		done = fpt_delta_section(t, d, cpu, e, now, &g->tag[i], line, word, mask, stat, *n);
 		if (done == FPT_SECTION_DONE || done == FPT_SECTION_COUNTED)
 			*n = 0;
 		if (done == FPT_SECTION_DONE)
@@ -332,8 +333,9 @@ static inline bool fpt_delta_write(struct fpt *t, struct fpt_xbitmap_range *r, u
  * An event of one page, or of a whole line, that is where it is looked for first: most are. Or take:
  * that can be there. False: it was not done; *n is what is still to be counted.
  */
-static inline bool fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat,
-				   unsigned long *n, bool take)
+static inline __attribute__((always_inline)) bool
+fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat, unsigned long *n,
+		bool take)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
 	unsigned long number, line, e, i, now, bit, done;
@@ -341,11 +343,9 @@ static inline bool fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enu
 	fpt_atomic_t *lines, *word;
 	unsigned int cpu;
 
-	if (!d->sections)
-		return false;
 	cpu = fpt_section_cpu();
 	r = fpt_xbitmap_range_of(&t->back, pfn);
-	if (FPT_UNLIKELY(cpu >= t->nr_cpus || !r))
+	if (FPT_UNLIKELY(cpu >= d->nr_cpus || !r))
 		return false;
 	number = pfn + r->number;
 	if (whole && (number % FPT_DELTA_LINE_PAGES || r->nr - (pfn - r->pfn) < FPT_DELTA_LINE_PAGES))
@@ -361,9 +361,8 @@ static inline bool fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enu
 	if (whole)
 		word = lines + d->whole + i / FPT_WORD_BITS;
 	else
-		word = lines + i * FPT_DELTA_LINE_WORDS +
-		       number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS;
-	done = fpt_delta_section(t, cpu, e, take ? now : line + 1, lines + d->tag + i, line, word,
+		word = lines + (number / FPT_WORD_BITS & d->word_mask);
+	done = fpt_delta_section(t, d, cpu, e, take ? now : line + 1, lines + d->tag + i, line, word,
 				 1UL << bit % FPT_WORD_BITS, stat, *n);
 	if (FPT_LIKELY(done == FPT_SECTION_DONE))
 		return true;
@@ -412,9 +411,11 @@ fpt_delta_event(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, enum fpt_stat stat, 
 static inline int fpt_delta_hook(struct fpt *t, fpt_pfn_t pfn, unsigned int order,
 				 enum fpt_stat stat)
 {
-	unsigned long n = 1UL << order;
+	unsigned long n = 1;
 
-	if (FPT_LIKELY(!order && fpt_delta_first(t, pfn, false, stat, &n, false)))
+	if (order)
+		n = 1UL << order;
+	else if (FPT_LIKELY(fpt_delta_first(t, pfn, false, stat, &n, false)))
 		return FPT_OK;
 	return fpt_delta_event(t, pfn, 1UL << order, stat, n);
 }

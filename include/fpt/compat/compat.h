@@ -35,7 +35,7 @@
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker
  *	fpt_section_cpu()			this CPU as sections compare it, a hint like fpt_cpu()'s, which
- *						may be beyond all CPUs; only where there are sections
+ *						may be beyond all CPUs; without sections anything
  *
  *	fpt_lock_t, fpt_lock_init(l), fpt_lock(l), fpt_unlock(l)
  *						spinlock, safe against interrupts; blocking

@@ -345,6 +345,7 @@ static inline unsigned int fpt_user_cpu_id(void)
 	return id < 0 ? 0 : (unsigned int)id;
 }
 
+/* Every thread has the area. Where it was not registered, the id in it is beyond all CPUs. */
 static inline unsigned int fpt_section_cpu(void)
 {
 #ifdef FPT_USER_RSEQ
