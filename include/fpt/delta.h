@@ -333,7 +333,7 @@ static inline bool fpt_delta_write(struct fpt *t, struct fpt_xbitmap_range *r, u
  * An event of one page, or of a whole line, that is where it is looked for first: most are. Or take:
  * that can be there. False: it was not done; *n is what is still to be counted.
  */
-static inline __attribute__((always_inline)) bool
+static inline __attribute__((__always_inline__)) bool
 fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat, unsigned long *n,
 		bool take)
 {
@@ -372,7 +372,7 @@ fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat, un
 }
 
 /* An event. n: what of it was not counted yet. Not inline, so that hooks need few registers. */
-static __attribute__((noinline, unused)) int
+static __attribute__((__noinline__, __unused__)) int
 fpt_delta_event(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, enum fpt_stat stat, unsigned long n)
 {
 	struct fpt_xbitmap_range *r;
