@@ -1,10 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
  * bench.h - the files of fpt-bench: each registers its benchmarks
+ *
+ * A new file is a line here, in main.c's list, and in CMakeLists.txt.
  */
 #ifndef BENCH_H
 #define BENCH_H
 
-void bench_hooks(void);		/* hooks.c */
+void bench_trackers(void);	/* trackers.c */
+void bench_flat(void);		/* flat.c */
+void bench_ck(void);		/* ck.c */
 
 #endif

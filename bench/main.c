@@ -5,8 +5,21 @@
 #include "bench.h"
 #include "shim.h"
 
+#include <stddef.h>
+
+static void (*const files[])(void) = {
+	bench_trackers,
+	bench_flat,
+#ifdef BENCH_CK
+	bench_ck,
+#endif
+};
+
 int main(int argc, char **argv)
 {
-	bench_hooks();
+	size_t i;
+
+	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
+		files[i]();
 	return bench_main(argc, argv);
 }

@@ -86,7 +86,7 @@ public:
 	{
 		const unsigned int index = static_cast<unsigned int>(state.thread_index());
 		const unsigned int nr = static_cast<unsigned int>(state.threads());
-		bench_thread thread = {index, nr, 0, 0};
+		bench_thread thread = {index, nr, 0, 0, 0};
 		const bool pinned = pin(index);
 		uint64_t ns = 0, warm = 0;
 		bool cold = true;
@@ -102,6 +102,8 @@ public:
 				continue;
 			if (cold) {
 				cold = false;
+				if (bench_.begin)
+					bench_.begin(instance_, index);
 				round(&thread);
 				warm = thread.events;
 			}
@@ -109,7 +111,12 @@ public:
 			slots_[index] = {ns, thread.events - warm, thread.events,
 					 thread.wrong + (pinned ? 0 : 1)};
 		}
-		// And again in the last.
+		// And again in the last. Behind it a thread may still be in its end().
+		if (bench_.end && instance_) {
+			if (!cold)
+				bench_.end(instance_, index);
+			barrier_->wait();
+		}
 		if (index == 0)
 			finish(state);
 	}
@@ -126,10 +133,10 @@ private:
 
 	uint64_t round(bench_thread *thread)
 	{
-		const uint64_t start = now_ns();
+		const uint64_t excluded = thread->excluded_ns, start = now_ns();
 
 		bench_.run(instance_, thread);
-		const uint64_t ns = now_ns() - start;
+		const uint64_t ns = now_ns() - start - (thread->excluded_ns - excluded);
 
 		if (bench_.between) {
 			barrier_->wait();

@@ -6,8 +6,10 @@
  * of its own:
  *
  *	setup		one thread, before all others
+ *	begin		every thread, before its first round; NULL: nothing
  *	run		every thread, any number of rounds at once; only this is timed
  *	between		one thread, while all others wait, after every round; NULL: they run freely
+ *	end		every thread, after its last round; NULL: nothing
  *	teardown	one thread, after all others: checks and counters
  *
  * Thread i is pinned to the i-th CPU that the process may use; counts above the number of CPUs
@@ -33,7 +35,8 @@ struct bench_thread {
 	unsigned int index;		/* below nr */
 	unsigned int nr;
 	uint64_t events;		/* run adds what it did, ... */
-	uint64_t wrong;			/* ... and how many results were not what they had to be */
+	uint64_t wrong;			/* ... how many results were not what they had to be */
+	uint64_t excluded_ns;		/* ... and what of its time does not count */
 };
 
 struct bench_result {
@@ -58,8 +61,10 @@ struct bench {
 	unsigned int max_threads;	/* 0: as many as there are CPUs */
 	/* NULL: it cannot be run, and that is an error. */
 	void *(*setup)(const struct bench *b, unsigned int nr_threads);
+	void (*begin)(void *instance, unsigned int thread);
 	void (*run)(void *instance, struct bench_thread *thread);
 	void (*between)(void *instance);
+	void (*end)(void *instance, unsigned int thread);
 	/* NULL, or what is wrong. Frees the instance in either case. */
 	const char *(*teardown)(void *instance, struct bench_result *result);
 };

@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/*
+ * hook.h - what the files with peers share with each other
+ */
+#ifndef BENCH_HOOK_H
+#define BENCH_HOOK_H
+
+#include "peer.h"
+#include "shim.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#define BENCH_WORD_BITS (8u * sizeof(unsigned long))
+
+/* Registers hook/NAME/{private,one_line,same_block,random,trace}. p stays as it is. */
+void bench_hook(const struct bench_peer *p);
+
+/* Zeroed, at a cache line; NULL without memory. free() takes it back. */
+void *bench_memory(size_t size);
+
+/* xorshift: the same numbers in every build and run. */
+static inline uint32_t bench_random(uint32_t *state)
+{
+	*state ^= *state << 13;
+	*state ^= *state >> 17;
+	*state ^= *state << 5;
+	return *state;
+}
+
+/* The first k of v are a random choice of all nr, in random order. */
+void bench_shuffle(uint32_t *v, uint32_t k, uint32_t nr, uint32_t seed);
+
+#define BENCH_PEER_HEAD(name_) \
+	.version = BENCH_PEER_VERSION, .size = sizeof(struct bench_peer), .name = name_
+
+#endif
