@@ -7,8 +7,13 @@
 #ifndef BENCH_H
 #define BENCH_H
 
+void bench_prim(void);		/* prim.c */
 void bench_trackers(void);	/* trackers.c */
 void bench_flat(void);		/* flat.c */
-void bench_ck(void);		/* ck.c */
+void bench_field(void);		/* field.c */
+void bench_pushes(void);	/* push.c */
+void bench_ck(void);		/* ck.c, with Concurrency Kit */
+void bench_urcu(void);		/* urcu.c, with liburcu */
+void bench_roaring(void);	/* roaring.c, with CRoaring */
 
 #endif

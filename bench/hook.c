@@ -11,8 +11,10 @@
  *			n-th page
  *	random		all threads all over 1024 lines (more with more than 8 threads): their pages are
  *			their own, their lines are not
+ *	blocks		every thread in 512 lines of its own, one event per line and round; for events
+ *			of different orders (event/...), so that both have the same lines
  *
- * Outside one_line and same_block a page comes back after 64 rounds. A page is one thread's for good:
+ * In private and random a page comes back after 64 rounds. A page is one thread's for good:
  * hooks are called as tracker.h demands.
  *
  * Fronts are drained between two rounds, with all threads waiting and no clock running: every 64
@@ -31,8 +33,6 @@
 #define HOOK_PRIVATE_LINES 128u
 #define HOOK_RANDOM_LINES 1024u
 
-enum hook_pattern { HOOK_PRIVATE, HOOK_ONE_LINE, HOOK_SAME_BLOCK, HOOK_RANDOM, HOOK_PATTERNS };
-
 static const char *const hook_pattern_names[] = { "private", "one_line", "same_block", "random" };
 
 struct hook_thread {
@@ -46,6 +46,7 @@ struct hook_thread {
 struct hook {
 	const struct bench_peer *peer;
 	void *instance;
+	unsigned int order;
 	unsigned int nr_threads;
 	unsigned int drain_every;	/* rounds */
 	unsigned int undrained;
@@ -54,7 +55,8 @@ struct hook {
 
 struct hook_case {
 	const struct bench_peer *peer;
-	enum hook_pattern pattern;
+	enum bench_pattern pattern;
+	unsigned int order;
 	char name[64];
 };
 
@@ -87,16 +89,16 @@ static void hook_run(void *instance, struct bench_thread *thread)
 	struct hook_thread *own = &h->thread[thread->index];
 	const struct bench_peer *p = h->peer;
 	void *const peer = h->instance;
-	const unsigned int nr = own->nr;
+	const unsigned int nr = own->nr, order = h->order;
 	const uint32_t *page = own->page + (size_t)own->at * nr;
 	unsigned int i, k;
 	uint64_t wrong = 0;
 
 	for (k = 0; k < own->repeat; k++) {
 		for (i = 0; i < nr; i++)
-			wrong += p->free(peer, page[i], 0) != 0;
+			wrong += p->free(peer, page[i], order) != 0;
 		for (i = 0; i < nr; i++)
-			wrong += p->alloc(peer, page[i], 0) != 0;
+			wrong += p->alloc(peer, page[i], order) != 0;
 	}
 	own->at = own->at + 1 < own->nr_rounds ? own->at + 1 : 0;
 	thread->events += 2 * (uint64_t)nr * own->repeat;
@@ -116,13 +118,13 @@ static void hook_between(void *instance)
 /* Lines for n threads; every pattern has them all, so that tables are as large. */
 static unsigned int hook_lines(unsigned int n)
 {
-	unsigned int private = n * HOOK_PRIVATE_LINES;
+	unsigned int own = n * (HOOK_PRIVATE_LINES > HOOK_ROUND ? HOOK_PRIVATE_LINES : HOOK_ROUND);
 
-	return private > HOOK_RANDOM_LINES ? private : HOOK_RANDOM_LINES;
+	return own > HOOK_RANDOM_LINES ? own : HOOK_RANDOM_LINES;
 }
 
 /* Page numbers of thread i of n. */
-static bool hook_pages(struct hook_thread *own, enum hook_pattern pattern,
+static bool hook_pages(struct hook_thread *own, enum bench_pattern pattern,
 		       unsigned int i, unsigned int n)
 {
 	/* A choice of nr pages: first, first + step, ... */
@@ -133,14 +135,13 @@ static bool hook_pages(struct hook_thread *own, enum hook_pattern pattern,
 	own->nr_rounds = HOOK_ROUNDS;
 	own->repeat = 1;
 	switch (pattern) {
-	case HOOK_PRIVATE:
-	case HOOK_PATTERNS:
+	case BENCH_PRIVATE:
 		break;
-	case HOOK_ONE_LINE:
+	case BENCH_ONE_LINE:
 		nr = HOOK_LINE;
 		own->nr_rounds = 1;
 		break;
-	case HOOK_SAME_BLOCK:
+	case BENCH_SAME_BLOCK:
 		first = i;
 		step = n;
 		nr = HOOK_LINE / n;
@@ -148,10 +149,16 @@ static bool hook_pages(struct hook_thread *own, enum hook_pattern pattern,
 		own->nr_rounds = 1;
 		own->repeat = n;
 		break;
-	case HOOK_RANDOM:
+	case BENCH_RANDOM:
 		first = i;
 		step = n;
 		nr = hook_lines(n) * HOOK_LINE / n;
+		break;
+	case BENCH_BLOCKS:
+		nr = HOOK_ROUND;
+		own->nr_rounds = 1;
+		first = i * nr * HOOK_LINE;
+		step = HOOK_LINE;
 		break;
 	}
 	if (!nr)
@@ -186,6 +193,7 @@ static void *hook_setup(const struct bench *b, unsigned int nr_threads)
 		.nr_pages = (uint64_t)hook_lines(nr_threads) * HOOK_LINE,
 		.nr_threads = nr_threads,
 		.nr_cpus = nr_cpus > 0 ? (uint32_t)nr_cpus : 1,
+		.max_order = c->order,
 	};
 	unsigned int i;
 	bool ok;
@@ -194,6 +202,7 @@ static void *hook_setup(const struct bench *b, unsigned int nr_threads)
 		return NULL;
 	h->peer = c->peer;
 	h->nr_threads = nr_threads;
+	h->order = c->order;
 	h->drain_every = c->peer->max_undrained ? c->peer->max_undrained / (2 * HOOK_ROUND)
 						: HOOK_ROUNDS;
 	h->thread = bench_memory(nr_threads * sizeof(*h->thread));
@@ -222,6 +231,15 @@ static void hook_end(void *instance, unsigned int thread)
 		h->peer->leave(h->instance, thread);
 }
 
+/* Are the first and the last page of an event so? */
+static bool hook_is(struct hook *h, uint64_t page, int after)
+{
+	uint64_t last = page + (UINT64_C(1) << h->order) - 1;
+
+	return h->peer->is_free(h->instance, page) == after &&
+	       h->peer->is_free(h->instance, last) == after;
+}
+
 /* Nothing was dropped or slow, and every page ended as it had to. */
 static const char *hook_check(struct hook *h, uint64_t events)
 {
@@ -238,9 +256,9 @@ static const char *hook_check(struct hook *h, uint64_t events)
 	/* At least one round was run. */
 	for (i = 0; p->is_free && i < h->nr_threads; i++)
 		for (k = 0; k < h->thread[i].nr; k++)
-			if (p->is_free(h->instance, h->thread[i].page[k]) != after)
+			if (!hook_is(h, h->thread[i].page[k], after))
 				return "a page did not end as it had to";
-	error = p->check ? p->check(h->instance, events, &report) : NULL;
+	error = p->check ? p->check(h->instance, events << h->order, &report) : NULL;
 	if (!error && (report.dropped || report.slow))
 		error = "events were dropped or slow";
 	return error;
@@ -255,25 +273,34 @@ static const char *hook_teardown(void *instance, struct bench_result *result)
 	return error;
 }
 
+void bench_hook_as(const char *name, const struct bench_peer *p, enum bench_pattern pattern,
+		   unsigned int order)
+{
+	/* For good, as what is registered is. */
+	struct hook_case *c = bench_memory(sizeof(*c));
+	struct bench b = {
+		.what = c, .setup = hook_setup, .begin = hook_begin, .run = hook_run,
+		.end = hook_end, .between = p->drain ? hook_between : NULL,
+		.teardown = hook_teardown,
+	};
+
+	if (!c)
+		abort();
+	c->peer = p;
+	c->pattern = pattern;
+	c->order = order;
+	snprintf(c->name, sizeof(c->name), "%s", name);
+	b.name = c->name;
+	bench_register(&b);
+}
+
 void bench_hook(const struct bench_peer *p)
 {
-	struct bench b = {
-		.setup = hook_setup, .begin = hook_begin, .run = hook_run, .end = hook_end,
-		.between = p->drain ? hook_between : NULL, .teardown = hook_teardown,
-	};
+	char name[64];
 	unsigned int k;
 
-	for (k = 0; k < HOOK_PATTERNS; k++) {
-		/* For good, as what is registered is. */
-		struct hook_case *c = bench_memory(sizeof(*c));
-
-		if (!c)
-			abort();
-		c->peer = p;
-		c->pattern = (enum hook_pattern)k;
-		snprintf(c->name, sizeof(c->name), "hook/%s/%s", p->name, hook_pattern_names[k]);
-		b.name = c->name;
-		b.what = c;
-		bench_register(&b);
+	for (k = 0; k < sizeof(hook_pattern_names) / sizeof(hook_pattern_names[0]); k++) {
+		snprintf(name, sizeof(name), "hook/%s/%s", p->name, hook_pattern_names[k]);
+		bench_hook_as(name, p, (enum bench_pattern)k, 0);
 	}
 }

@@ -13,8 +13,18 @@
 
 #define BENCH_WORD_BITS (8u * sizeof(unsigned long))
 
+/* hook.c says what they are. */
+enum bench_pattern {
+	BENCH_PRIVATE, BENCH_ONE_LINE, BENCH_SAME_BLOCK, BENCH_RANDOM,
+	BENCH_BLOCKS,			/* not one of a peer's own */
+};
+
 /* Registers hook/NAME/{private,one_line,same_block,random,trace}. p stays as it is. */
 void bench_hook(const struct bench_peer *p);
+
+/* Registers one pattern under a name of one's own, with events of this order. */
+void bench_hook_as(const char *name, const struct bench_peer *p, enum bench_pattern pattern,
+		   unsigned int order);
 
 /* Zeroed, at a cache line; NULL without memory. free() takes it back. */
 void *bench_memory(size_t size);

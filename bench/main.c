@@ -7,11 +7,23 @@
 
 #include <stddef.h>
 
-static void (*const files[])(void) = {
-	bench_trackers,
-	bench_flat,
+static const struct {
+	const char *name;
+	void (*benchmarks)(void);
+} files[] = {
+	{ "prim", bench_prim },
+	{ "trackers", bench_trackers },
+	{ "flat", bench_flat },
+	{ "field", bench_field },
+	{ "push", bench_pushes },
 #ifdef BENCH_CK
-	bench_ck,
+	{ "ck", bench_ck },
+#endif
+#ifdef BENCH_URCU
+	{ "urcu", bench_urcu },
+#endif
+#ifdef BENCH_ROARING
+	{ "roaring", bench_roaring },
 #endif
 };
 
@@ -20,6 +32,6 @@ int main(int argc, char **argv)
 	size_t i;
 
 	for (i = 0; i < sizeof(files) / sizeof(files[0]); i++)
-		files[i]();
+		files[i].benchmarks();
 	return bench_main(argc, argv);
 }

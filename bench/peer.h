@@ -94,8 +94,8 @@ struct bench_peer {
 	void (*leave)(void *instance, uint32_t thread);			/* may be NULL */
 	/* 1: free, 0: not. May be NULL: it does not know (a bound, not a tracker). */
 	int (*is_free)(void *instance, uint64_t page);
-	/* NULL, or what is wrong after so many events. May itself be NULL. */
-	const char *(*check)(void *instance, uint64_t events, struct bench_peer_report *report);
+	/* NULL, or what is wrong after so many pages were freed or taken. May itself be NULL. */
+	const char *(*check)(void *instance, uint64_t pages, struct bench_peer_report *report);
 	void (*destroy)(void *instance);
 };
 

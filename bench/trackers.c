@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * trackers.c - hook/{none,xbitmap,array,bitmap,delta,lockmap}/...: fpt's trackers, selected at
- * compile time
+ * trackers.c - fpt's trackers: hook/{none,xbitmap,array,bitmap,delta,lockmap}/..., selected at compile
+ * time
+ *
+ *	dispatch/{static,ops}		the delta's hooks, direct and through the tracker's ops
+ *	event/delta/{order0,order9}	an event of one page, and of a block
  *
  * And hook/TRACKER_ticket/..., for those that have the ticket protocol: hooks then look at claims.
  * There are some all the time: 64 blocks beyond the benchmark's pages, with a host that is not done.
@@ -124,11 +127,11 @@ static int tracker_is_free(void *instance, uint64_t page)
 	return fpt_xbitmap_test(&x->t.back, page);
 }
 
-static const char *tracker_check(void *instance, uint64_t events, struct bench_peer_report *report)
+static const char *tracker_check(void *instance, uint64_t pages, struct bench_peer_report *report)
 {
 	struct tracker *x = instance;
 	const struct fpt_ops *ops = fpt_tracker(&x->t);
-	uint64_t claimed = (uint64_t)x->nr_batches ? TRACKER_CLAIMS << TRACKER_ORDER : 0;
+	uint64_t claimed = x->nr_batches ? TRACKER_CLAIMS << TRACKER_ORDER : 0;
 	struct fpt_stats stats;
 
 	fpt_get_stats(&x->t, &stats);
@@ -138,9 +141,8 @@ static const char *tracker_check(void *instance, uint64_t events, struct bench_p
 	report->bytes = stats.memory_used;
 	if (ops->slot == FPT_SLOT_NONE && !ops->retracts)
 		return NULL;		/* none */
-	/* Order 0: pages are events. */
-	if (stats.count[FPT_STAT_FREED] + stats.count[FPT_STAT_ALLOCATED] != events + claimed)
-		return "the tracker counted other events than there were";
+	if (stats.count[FPT_STAT_FREED] + stats.count[FPT_STAT_ALLOCATED] != pages + claimed)
+		return "the tracker counted other pages than there were";
 	if (stats.count[FPT_STAT_OUTSIDE])
 		return "events were outside";
 	if (stats.count[FPT_STAT_CANCELLED] || stats.count[FPT_STAT_WAITED])
@@ -185,6 +187,28 @@ TRACKER(bitmap, tracker_is_free, tracker_drain, BENCH_PEER_STALE, 0)
 TRACKER(delta, tracker_is_free, tracker_drain, 0, 0)
 TRACKER(lockmap, tracker_is_free, NULL, 0, 0)
 
+/* As fpt_free() and fpt_alloc() are without FPT_TRACKER; no read-side section without FPT_RCU. */
+static int ops_free(void *instance, uint64_t page, uint32_t order)
+{
+	struct tracker *x = instance;
+
+	fpt_free(&x->t, page, order);
+	return 0;
+}
+
+static int ops_alloc(void *instance, uint64_t page, uint32_t order)
+{
+	struct tracker *x = instance;
+
+	return fpt_alloc(&x->t, page, order);
+}
+
+static const struct bench_peer ops_peer = {
+	BENCH_PEER_HEAD("ops"), .data = &delta_data[0], .create = tracker_create,
+	.free = ops_free, .alloc = ops_alloc, .drain = tracker_drain,
+	.is_free = tracker_is_free, .check = tracker_check, .destroy = tracker_destroy,
+};
+
 void bench_trackers(void)
 {
 	static const struct bench_peer *const all[] = {
@@ -199,4 +223,8 @@ void bench_trackers(void)
 		if (data->ops != &fpt_none_ops && fpt_check(data->ops, FPT_TICKET, false) == FPT_OK)
 			bench_hook(&all[i][1]);
 	}
+	bench_hook_as("dispatch/static", &delta_peer[0], BENCH_PRIVATE, 0);
+	bench_hook_as("dispatch/ops", &ops_peer, BENCH_PRIVATE, 0);
+	bench_hook_as("event/delta/order0", &delta_peer[0], BENCH_BLOCKS, 0);
+	bench_hook_as("event/delta/order9", &delta_peer[0], BENCH_BLOCKS, 9);
 }
