@@ -14,6 +14,8 @@
  *	blocks		every thread in 512 lines of its own, one event per line and round; for events
  *			of different orders (event/...), so that both have the same lines
  *
+ *	trace		hook_trace.c
+ *
  * In private and random a page comes back after 64 rounds. A page is one thread's for good:
  * hooks are called as tracker.h demands.
  *
@@ -28,7 +30,7 @@
 #include <unistd.h>
 
 #define HOOK_LINE 512u			/* pages */
-#define HOOK_ROUND 512u			/* pages that a thread frees and takes in a round */
+#define HOOK_ROUND (BENCH_PEER_ROUND / 2)	/* pages that a thread frees and takes in a round */
 #define HOOK_ROUNDS 64u
 #define HOOK_PRIVATE_LINES 128u
 #define HOOK_RANDOM_LINES 1024u
@@ -294,13 +296,31 @@ void bench_hook_as(const char *name, const struct bench_peer *p, enum bench_patt
 	bench_register(&b);
 }
 
+static struct {
+	unsigned int nr;
+	const char *name[64];
+} hook_known;
+
+bool bench_hook_known(const char *name)
+{
+	unsigned int i;
+
+	for (i = 0; i < hook_known.nr; i++)
+		if (!strcmp(hook_known.name[i], name))
+			return true;
+	return false;
+}
+
 void bench_hook(const struct bench_peer *p)
 {
 	char name[64];
 	unsigned int k;
 
+	if (hook_known.nr < sizeof(hook_known.name) / sizeof(hook_known.name[0]))
+		hook_known.name[hook_known.nr++] = p->name;
 	for (k = 0; k < sizeof(hook_pattern_names) / sizeof(hook_pattern_names[0]); k++) {
 		snprintf(name, sizeof(name), "hook/%s/%s", p->name, hook_pattern_names[k]);
 		bench_hook_as(name, p, (enum bench_pattern)k, 0);
 	}
+	bench_hook_trace(p);
 }

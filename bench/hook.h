@@ -26,6 +26,16 @@ void bench_hook(const struct bench_peer *p);
 void bench_hook_as(const char *name, const struct bench_peer *p, enum bench_pattern pattern,
 		   unsigned int order);
 
+/*
+ * hook_trace.c. The recording that trace benchmarks replay, for all that is registered later; without
+ * one there are none. False, and a line on standard error: it is required and cannot be read.
+ */
+bool bench_trace(const char *path, bool required);
+void bench_hook_trace(const struct bench_peer *p);
+
+/* Is there a peer of this name? */
+bool bench_hook_known(const char *name);
+
 /* Zeroed, at a cache line; NULL without memory. free() takes it back. */
 void *bench_memory(size_t size);
 

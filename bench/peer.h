@@ -27,7 +27,8 @@
  * Who calls what, when. Threads are numbered from 0, and pinned.
  *
  *	create		one thread, before all others; all pages are held (not free)
- *	enter		every thread, before its first event; not timed
+ *	enter		every thread, before its first event; not timed. For trace thread 0 enters,
+ *			frees what was free before the recording, and leaves, before all others
  *	free, alloc	every thread, concurrently; timed
  *	drain		one thread, now and then: while the others wait, or (trace) concurrently with
  *			their events; not timed
@@ -49,6 +50,7 @@ extern "C" {
 
 #define BENCH_PEER_VERSION 1u
 #define BENCH_PEER_SYMBOL "bench_peer"
+#define BENCH_PEER_ROUND 1024u	/* events of a thread in a round */
 
 /* Flags: what is_free may say at the end. */
 #define BENCH_PEER_NO_ALLOC 1u	/* allocations are not recorded: what was ever free is free */
@@ -75,8 +77,8 @@ struct bench_peer {
 	const char *name;		/* of letters, digits and _: hook/NAME/... */
 	uint32_t flags;
 	/*
-	 * Events of one thread that are possible between two drains: more pages could be dropped,
-	 * which fails a benchmark other than trace. 0: any number.
+	 * Events of one thread between two drains, BENCH_PEER_ROUND at least: with more, pages could
+	 * be dropped, which fails a benchmark other than trace. 0: any number.
 	 */
 	uint32_t max_undrained;
 	const void *data;		/* the peer's own */

@@ -24,7 +24,7 @@ struct tracker {
 	struct fpt_reporter reporter;
 	struct fpt_batch batch[TRACKER_CLAIMS];	/* with the host */
 	unsigned int nr_batches;
-	uint64_t nr_pages;
+	uint64_t claims;			/* first page */
 	void *front, *range;			/* memory */
 };
 
@@ -52,7 +52,7 @@ static bool tracker_claim(struct tracker *x)
 	unsigned int i, nr = 0;
 
 	for (i = 0; i < TRACKER_CLAIMS; i++)
-		fpt_free(&x->t, x->nr_pages + ((uint64_t)i << TRACKER_ORDER), TRACKER_ORDER);
+		fpt_free(&x->t, x->claims + ((uint64_t)i << TRACKER_ORDER), TRACKER_ORDER);
 	if (fpt_reporter_init(&x->reporter, &x->t, NULL, NULL, &policy) != FPT_OK)
 		return false;
 	fpt_pass_begin(&x->reporter);
@@ -94,9 +94,9 @@ static void *tracker_create(const struct bench_peer *self, const struct bench_pe
 
 	if (!x)
 		return NULL;
-	x->nr_pages = setup->nr_pages;
+	x->claims = ((all - 1) | ((1ul << TRACKER_ORDER) - 1)) + 1;
 	if (data->protocol == FPT_TICKET)
-		all += (uint64_t)TRACKER_CLAIMS << TRACKER_ORDER;
+		all = x->claims + (TRACKER_CLAIMS << TRACKER_ORDER);
 	size = fpt_size(&config);
 	x->front = fpt_memory_get(size);
 	m = (struct fpt_mem){ x->front, size, true };
