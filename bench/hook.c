@@ -194,6 +194,7 @@ static void *hook_setup(const struct bench *b, unsigned int nr_threads)
 	struct bench_peer_setup setup = {
 		.nr_pages = (uint64_t)hook_lines(nr_threads) * HOOK_LINE,
 		.nr_threads = nr_threads,
+		.threads_per_cpu = bench_threads_per_cpu(nr_threads),
 		.nr_cpus = nr_cpus > 0 ? (uint32_t)nr_cpus : 1,
 		.max_order = c->order,
 	};

@@ -324,6 +324,7 @@ static void *replay_setup(const struct bench *b, unsigned int nr_threads)
 	long nr_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	struct bench_peer_setup setup = {
 		.nr_threads = nr_threads,
+		.threads_per_cpu = bench_threads_per_cpu(nr_threads),
 		.nr_cpus = nr_cpus > 0 ? (uint32_t)nr_cpus : 1,
 	};
 	uint64_t page;
