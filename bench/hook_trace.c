@@ -407,13 +407,12 @@ bool bench_trace(const char *path, bool required)
 void bench_hook_trace(const struct bench_peer *p)
 {
 	static const int64_t fold_ms[] = { 100, 1000 };
-	char *name = bench_memory(64);
 	unsigned int i;
+	char *name;
 
-	if (!name)
-		abort();
 	if (!recording.path)
 		return;
+	name = bench_keep(64);
 	snprintf(name, 64, "hook/%s/trace", p->name);
 	for (i = 0; i < sizeof(fold_ms) / sizeof(fold_ms[0]); i++) {
 		struct bench b = {

@@ -25,7 +25,7 @@ fail() {
 }
 
 # A real run, with all patterns of four peers.
-if ! "$bench" --normal-priority --benchmark_min_time=0.001 --benchmark_repetitions=2 --oversubscribe 2 \
+if ! "$bench" --normal-priority --benchmark_min_time=0.001 --benchmark_repetitions=2 \
 	--benchmark_filter='hook/(none|local|atomic|delta)/|prim|push/(array|ck_ring_spsc)|dispatch|event' \
 	--benchmark_out=run.json >run.log 2>&1; then
 	cat run.log
@@ -44,7 +44,8 @@ for pattern in private one_line same_block random trace-fold_ms-100 trace-fold_m
 done
 "$source/targets.sh" run.json >out 2>err || fail "targets.sh: $(cat err)"
 [[ ! -s err ]] || fail "targets.sh says: $(cat err)"
-(($(grep -c -E "(  met|NOT MET)$" out) >= 7)) || fail "targets.sh: too few rows: $(cat out)"
+# Without sections and without Concurrency Kit there are less.
+(($(grep -c -E "(  met|NOT MET)$" out) >= 5)) || fail "targets.sh: too few rows: $(cat out)"
 grep -q "fold, per line.*not in this run$" out || fail "targets.sh: what is not in the run"
 
 # Numbers that are known: NAME NS...
