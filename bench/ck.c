@@ -2,8 +2,8 @@
 /*
  * ck.c - Concurrency Kit: hook/ck_bitmap/..., push/ck_...
  *
- * ck_bitmap_reset() says nothing: an alloc's result is seen after the last round only. There is no call
- * for several bits: events above order 0 are as many calls as pages.
+ * ck_bitmap_reset() says nothing: an alloc's result is seen after the last round only. There is
+ * no call for several bits: events above order 0 are as many calls as pages.
  *
  *	push/ck_ring_spsc	a ring per thread
  *	push/ck_ring_mpmc	one ring for all

@@ -2,10 +2,10 @@
 /*
  * field.c - hook/field/...: the lower level of LLFree, written from its paper
  *
- * Wrenger, Rommel, Halbuer, Dietrich, Lohmann: "LLFree: Scalable and Optionally-Persistent Page-Frame
- * Allocation", USENIX ATC 2023, section 4. Each 2 MiB has a field of 512 bits, one cache line of words
- * that change by compare-and-swap, and a 16-bit child counter of its free pages, which changes by
- * compare-and-swap, too; 32 of these are in a line.
+ * Wrenger, Rommel, Halbuer, Dietrich, Lohmann: "LLFree: Scalable and Optionally-Persistent
+ * Page-Frame Allocation", USENIX ATC 2023. Each 2 MiB has a field of 512 bits, one
+ * cache line of words that change by compare-and-swap, and a 16-bit child counter of its free
+ * pages, which changes by compare-and-swap, too; 32 of these are in a line.
  *
  *	free	the bit, then the counter up
  *	alloc	the counter down, then the bit
@@ -134,8 +134,8 @@ static const char *field_check(void *instance, uint64_t pages, struct bench_peer
 	for (i = 0; i < f->nr; i++) {
 		unsigned int sum = 0;
 
-		for (k = 0; k < FIELD_PAGES / 64; k++)
-			sum += (unsigned int)__builtin_popcountll(f->word[i * FIELD_PAGES / 64 + k]);
+		for (k = i * FIELD_PAGES / 64; k < (i + 1) * FIELD_PAGES / 64; k++)
+			sum += (unsigned int)__builtin_popcountll(f->word[k]);
 		if (sum != f->child[i])
 			return "a child counter is not the number of its bits";
 	}

@@ -4,9 +4,9 @@
  *
  *	atomic		one bitmap, C11 atomics: a read-modify-write per word of an event
  *	spinlock	one bitmap, one lock, as a kernel would write it
- *	local		a bitmap per thread, plain: the floor. A page that is freed on one thread and
- *			taken on another is set in both, so events toggle; the state is the exclusive
- *			or of all, once they have stopped
+ *	local		a bitmap per thread, plain: the floor. A page that is freed on one thread
+ *			and taken on another is set in both, so events toggle; the state is the
+ *			exclusive or of all, once they have stopped
  *
  * No counters, no hints, no ranges: bounds, not alternatives.
  */

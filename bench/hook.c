@@ -2,17 +2,17 @@
 /*
  * hook.c - what do the hooks cost the allocator? hook/PEER/PATTERN
  *
- * Each thread frees 512 pages, one event each, then takes them again, in an order that no prefetcher
- * guesses. A line is 512 pages: the cache line that holds their bits.
+ * Each thread frees 512 pages, one event each, then takes them again, in an order that no
+ * prefetcher guesses. A line is 512 pages: the cache line that holds their bits.
  *
  *	private		every thread in 128 lines of its own
  *	one_line	every thread in one line of its own
  *	same_block	all threads in one line, and in one block of 2 MiB: thread i of n has every
  *			n-th page
- *	random		all threads all over 1024 lines (more with more than 8 threads): their pages are
- *			their own, their lines are not
- *	blocks		every thread in 512 lines of its own, one event per line and round; for events
- *			of different orders (event/...), so that both have the same lines
+ *	random		all threads all over 1024 lines (more with more than 8 threads): their
+ *			pages are their own, their lines are not
+ *	blocks		every thread in 512 lines of its own, one event per line and round; for
+ *			events of different orders (event/...), so that both have the same lines
  *
  *	trace		hook_trace.c
  *
@@ -136,9 +136,18 @@ static void hook_between(void *instance)
 /* Lines for n threads; every pattern has them all, so that tables are as large. */
 static unsigned int hook_lines(unsigned int n)
 {
-	unsigned int own = n * (HOOK_PRIVATE_LINES > HOOK_ROUND ? HOOK_PRIVATE_LINES : HOOK_ROUND);
+	unsigned int own = n * HOOK_ROUND;
 
+	_Static_assert(HOOK_ROUND >= HOOK_PRIVATE_LINES, "lines of blocks and of private");
 	return own > HOOK_RANDOM_LINES ? own : HOOK_RANDOM_LINES;
+}
+
+/* Of which random uses: at least twice the pages that come before one comes back. */
+static unsigned int hook_random_lines(unsigned int n)
+{
+	unsigned int least = 2 * n * HOOK_ROUND * HOOK_ROUNDS / HOOK_LINE;
+
+	return least > HOOK_RANDOM_LINES ? least : HOOK_RANDOM_LINES;
 }
 
 /* Page numbers of thread i of n. */
@@ -170,7 +179,7 @@ static bool hook_pages(struct hook_thread *own, enum bench_pattern pattern,
 	case BENCH_RANDOM:
 		first = i;
 		step = n;
-		nr = hook_lines(n) * HOOK_LINE / n;
+		nr = hook_random_lines(n) * HOOK_LINE / n;
 		break;
 	case BENCH_BLOCKS:
 		nr = HOOK_ROUND;

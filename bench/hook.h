@@ -27,8 +27,9 @@ void bench_hook_as(const char *name, const struct bench_peer *p, enum bench_patt
 		   unsigned int order);
 
 /*
- * hook_trace.c. The recording that trace benchmarks replay, for all that is registered later; without
- * one there are none. False, and a line on standard error: it is required and cannot be read.
+ * hook_trace.c. The recording that trace benchmarks replay, for all that is registered later;
+ * without one there are none. False, and a line on standard error: it is required and cannot be
+ * read.
  */
 bool bench_trace(const char *path, bool required);
 void bench_hook_trace(const struct bench_peer *p);

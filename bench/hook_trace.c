@@ -2,16 +2,17 @@
 /*
  * hook_trace.c - hook/PEER/trace: what do the hooks cost on a real machine's events?
  *
- * A round is a whole recording, as fast as it goes. Its CPUs are spread over the threads. Events of one
- * page keep their order: a thread waits for the events of others that come before its own, and says how
- * far it is where somebody waits. Both are in the loop of all peers alike: subtract hook/none/trace.
+ * A round is a whole recording, as fast as it goes. Its CPUs are spread over the threads. Events
+ * of one page keep their order: a thread waits for the events of others that come before its own,
+ * and says how far it is where somebody waits. Both are in the loop of all peers alike: subtract
+ * hook/none/trace.
  *
- * Every fold_ms of the recording's time thread 0 drains, while the others go on. That, and waiting, is
- * not in ns_event.
+ * Every fold_ms of the recording's time thread 0 drains, while the others go on. That, and
+ * waiting, is not in ns_event.
  *
- * After a round the pages that it left otherwise than they were are put back, with no clock running.
- * The shares of freed pages that were dropped and of events that were slow are reported, and fail
- * nothing; a page in the wrong state does, where nothing was dropped.
+ * After a round the pages that it left otherwise than they were are put back, with no clock
+ * running. The shares of freed pages that were dropped and of events that were slow are reported,
+ * and fail nothing; a page in the wrong state does, where nothing was dropped.
  */
 #include "hook.h"
 #include "trace/trace.h"
@@ -138,8 +139,8 @@ static void replay_add(struct replay_stream *s, bool write, uint32_t page, unsig
 }
 
 /*
- * Goes through the recording: the first time to see who waits for what, the second to count steps, the
- * third to write them. last: per page the last event on it, thread and number in it (+ 1).
+ * Goes through the recording: the first time to see who waits for what, the second to count
+ * steps, the third to write them. last: per page the last event on it, thread and number in it, from 1.
  */
 static void replay_pass(struct replay_plan *p, unsigned int pass, uint64_t *last, uint32_t *waited)
 {

@@ -2,9 +2,9 @@
 /*
  * peer.h - what the hook benchmarks run: trackers, peers, and plug-ins of your own
  *
- * A peer keeps one state per page, free or not, and is told of every change. fpt's trackers and the
- * peers that are built in are struct bench_peer, and so is a plug-in: all are called through the same
- * table of functions, so that all pay the same call.
+ * A peer keeps one state per page, free or not, and is told of every change. fpt's trackers and
+ * the peers that are built in are struct bench_peer, and so is a plug-in: all are called through
+ * the same table of functions, so that all pay the same call.
  *
  * A plug-in is a shared object that defines one function:
  *
@@ -30,8 +30,8 @@
  *	enter		every thread, before its first event; not timed. For trace thread 0 enters,
  *			frees what was free before the recording, and leaves, before all others
  *	free, alloc	every thread, concurrently; timed
- *	drain		one thread, now and then: while the others wait, or (trace) concurrently with
- *			their events; not timed
+ *	drain		one thread, now and then: while the others wait, or (trace) concurrently
+ *			with their events; not timed
  *	leave		every thread, after its last event; not timed
  *	is_free, check	one thread, after all others, and after two drains
  *	destroy		last
@@ -77,8 +77,8 @@ struct bench_peer {
 	const char *name;		/* of letters, digits and _: hook/NAME/... */
 	uint32_t flags;
 	/*
-	 * Events of one thread between two drains, BENCH_PEER_ROUND at least: with more, pages could
-	 * be dropped, which fails a benchmark other than trace. 0: any number.
+	 * Events of one thread between two drains, BENCH_PEER_ROUND at least: with more, pages
+	 * could be dropped, which fails a benchmark other than trace. 0: any number.
 	 */
 	uint32_t max_undrained;
 	const void *data;		/* the peer's own */

@@ -8,8 +8,8 @@
 #include "peer.h"
 
 /*
- * The peer of a shared object, which stays loaded. NULL, and what is wrong on standard error: no such
- * file, not a shared object, no bench_peer(), another version, something missing.
+ * The peer of a shared object, which stays loaded. NULL, and what is wrong on standard error: no
+ * such file, not a shared object, no bench_peer(), another version, something missing.
  */
 const struct bench_peer *bench_plugin(const char *file);
 

@@ -2,8 +2,9 @@
 /*
  * prim.c - what can one store cost? prim/...
  *
- * Every thread sets bits of 64 lines of its own, in an order that no prefetcher guesses, by one call per
- * bit through the boundary that hooks have. The address is known: no look-up, no counter.
+ * Every thread sets bits of 64 lines of its own, in an order that no prefetcher guesses, by one
+ * call per bit through the boundary that hooks have. The address is known: no look-up, no
+ * counter.
  *
  *	empty		the call
  *	plain_or	a load, an or, a store
@@ -72,7 +73,7 @@ static bool prim_load_then_or(fpt_atomic_t *word, unsigned long bit, unsigned in
 
 #if defined(FPT_USER_RSEQ) && !defined(FPT_VIRTUAL_CPUS)
 #define PRIM_RSEQ
-/* The library's sections with nothing in them but the or. cpu is the one that the thread is pinned to. */
+/* The library's section with nothing in it but the or. cpu: that which the thread is pinned to. */
 static bool prim_rseq_or(fpt_atomic_t *word, unsigned long bit, unsigned int cpu)
 {
 	unsigned long done;

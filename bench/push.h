@@ -2,8 +2,8 @@
 /*
  * push.h - push/NAME: what does it cost to hand one page to the reporter?
  *
- * Every thread pushes 512 pages; between rounds, with no clock running, one thread takes all of them
- * out and counts. What cannot be pushed, or does not come out again, fails the benchmark.
+ * Every thread pushes 512 pages; between rounds, with no clock running, one thread takes all of
+ * them out and counts. What cannot be pushed, or does not come out again, fails the benchmark.
  */
 #ifndef BENCH_PUSH_H
 #define BENCH_PUSH_H

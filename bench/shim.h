@@ -12,11 +12,11 @@
  *	end		every thread, after its last round; NULL: nothing
  *	teardown	one thread, after all others: checks and counters
  *
- * Thread i is pinned to the i-th CPU that the process may use. Threads run at a real-time priority
- * where that is permitted; the context of the output says whether. Counts above the number of CPUs are
- * run only when asked for, then at normal priority, so that the threads of one CPU take turns, and with
- * the label and the counter "oversubscribed". The first round of every thread is not timed (page faults,
- * cold caches).
+ * Thread i is pinned to the i-th CPU that the process may use. Threads run at a real-time
+ * priority where that is permitted; the context of the output says whether. Counts above the
+ * number of CPUs are run only when asked for, then at normal priority, so that the threads of one
+ * CPU take turns, and with the label and the counter "oversubscribed". The first round of every
+ * thread is not timed (page faults, cold caches).
  *
  * The result is the counter ns_event: of the thread that took longest, its wall time divided by
  * its events. Google Benchmark's own columns are per round, not per event, and its wall time is
@@ -72,7 +72,7 @@ struct bench {
 	const char *(*teardown)(void *instance, struct bench_result *result);
 };
 
-/* Before anything is registered. Thread counts up to factor times the CPUs, too: 2, 4, ... times. */
+/* Before anything is registered. Threads up to factor times the CPUs, too: 2, 4, ... times. */
 void bench_oversubscribe(unsigned int factor);
 
 /* Before bench_main(). Never a real-time priority. */

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * trackers.c - fpt's trackers: hook/{none,xbitmap,array,bitmap,delta,lockmap}/..., selected at compile
- * time
+ * trackers.c - fpt's trackers: hook/{none,xbitmap,array,bitmap,delta,lockmap}/..., selected at
+ * compile time
  *
  *	dispatch/{static,ops}		the delta's hooks, direct and through the tracker's ops
  *	event/delta/{order0,order9}	an event of one page, and of a block
  *
- * And hook/TRACKER_ticket/..., for those that have the ticket protocol: hooks then look at claims.
- * There are some all the time: 64 blocks beyond the benchmark's pages, with a host that is not done.
+ * And hook/TRACKER_ticket/..., for those that have the ticket protocol: hooks then look at
+ * claims. There are some all the time: 64 blocks beyond the benchmark's pages, with a host that
+ * is not done.
  */
 #include <fpt/fpt.h>
 
@@ -170,7 +171,8 @@ static const char *tracker_check(void *instance, uint64_t pages, struct bench_pe
 	}; \
 	static const struct bench_peer name_##_peer[] = { \
 		TRACKER_PEER(#name_, name_, 0, is_free_, drain_, flags_, max_undrained_), \
-		TRACKER_PEER(#name_ "_ticket", name_, 1, is_free_, drain_, flags_, max_undrained_), \
+		TRACKER_PEER(#name_ "_ticket", name_, 1, is_free_, drain_, flags_, \
+			     max_undrained_), \
 	};
 
 #define TRACKER_PEER(string, name_, protocol, is_free_, drain_, flags_, max_undrained_) { \
