@@ -140,7 +140,7 @@ static void replay_add(struct replay_stream *s, bool write, uint32_t page, unsig
 
 /*
  * Goes through the recording: the first time to see who waits for what, the second to count
- * steps, the third to write them. last: per page the last event on it, thread and number in it, from 1.
+ * steps, the third to write them. last: per page the last event on it, thread and number (from 1).
  */
 static void replay_pass(struct replay_plan *p, unsigned int pass, uint64_t *last, uint32_t *waited)
 {
