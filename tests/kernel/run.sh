@@ -100,6 +100,12 @@ build_module() { # NAME [KCFLAGS]
 	make_modules "$dir/src/linux" "${2:-}"
 }
 
+build_probes() {
+	rm -rf "$build/probes"
+	cp -r "$here/probes" "$build"
+	make_modules "$build/probes"
+}
+
 make_initramfs() {
 	local dir=$build/root module
 
@@ -118,6 +124,7 @@ make_initramfs() {
 	strip -g -o "$dir/modules/fpt.ko" "$build/module/src/linux/fpt.ko"
 	strip -g -o "$dir/modules/mutant.ko" "$build/mutant/src/linux/fpt.ko"
 	strip -g -o "$dir/modules/wrong_queue.ko" "$build/wrong_queue/src/linux/fpt.ko"
+	strip -g -o "$dir/modules/probes.ko" "$build/probes/probes.ko"
 	cp "$here"/guest/tests/*.sh "$dir/tests"
 	cp "$here/guest/init" "$dir/init"
 	chmod 755 "$dir/init"
@@ -141,6 +148,7 @@ prepare() {
 	build_module module
 	build_module mutant -DFPT_MUTANT_SKIP_ISOLATION
 	build_module wrong_queue -DFPT_MUTANT_WRONG_QUEUE
+	build_probes
 	gcc -std=gnu11 -D_GNU_SOURCE -O2 -o "$build/outside" "$here/outside.c"
 	make_initramfs
 	accel=${FPT_TEST_ACCEL:-tcg}
