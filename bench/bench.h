@@ -10,5 +10,10 @@
 void bench_trackers(void);	/* trackers.c */
 void bench_flat(void);		/* flat.c */
 void bench_ck(void);		/* ck.c */
+void bench_fold(void);		/* fold.c */
+void bench_claim(void);		/* claim.c */
+void bench_drain(void);		/* drain.c */
+void bench_switch(void);	/* switch.c */
+void bench_memory_sizes(void);	/* memory.c */
 
 #endif

@@ -13,6 +13,11 @@ static void (*const files[])(void) = {
 #ifdef BENCH_CK
 	bench_ck,
 #endif
+	bench_fold,
+	bench_claim,
+	bench_drain,
+	bench_switch,
+	bench_memory_sizes,
 };
 
 int main(int argc, char **argv)
