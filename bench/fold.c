@@ -7,7 +7,8 @@
  *	fold/delta/remote/dirty_lines:N/words:W	the same, when another CPU wrote the lines
  *
  * N lines of 512 pages have W pages toggled, each in a word of its own: what a fold does to the base
- * grows with the words. Between two rounds the lines are made dirty again, by the same thread or by
+ * grows with the words. Two is what real traces have in a second (tests/traces: 2.0 and 2.3), eight is
+ * all of them. Between two rounds the lines are made dirty again, by the same thread or by
  * one on another CPU, after every page's bit was looked at: it must be what the last round made it.
  */
 #include "huge.h"
@@ -186,7 +187,7 @@ static const char *fold_teardown(void *instance, struct bench_result *result)
 void bench_fold(void)
 {
 	static const enum fold_kind kinds[] = { FOLD_IDLE_PASS, FOLD_RESIDENT, FOLD_REMOTE };
-	static const int64_t lines[] = { 1, 64, FOLD_LINES }, words[] = { 1, FPT_DELTA_LINE_WORDS };
+	static const int64_t lines[] = { 1, 64, FOLD_LINES }, words[] = { 2, FPT_DELTA_LINE_WORDS };
 	struct bench b = {
 		.name = "fold/delta/idle", .what = &kinds[0], .max_threads = 1,
 		.setup = fold_setup, .run = fold_idle, .teardown = fold_teardown,
