@@ -49,6 +49,7 @@ a_test delta-model test_delta.c -DFPT_MODEL
 a_test delta-user test_delta.c
 a_test percpu test_percpu.c
 a_test bitmap-model test_bitmap.c -DFPT_MODEL
+a_test lines test_lines.c -DFPT_MODEL
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
 # build TEST HEADERS PROGRAM
