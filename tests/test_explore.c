@@ -94,6 +94,7 @@ struct scenario {
 	unsigned int cpu[EXPLORE_MAX_THREADS];
 	int bound;
 	bool may_drop;
+	bool drained;				/* with sections: at the end the back has it all */
 	enum fpt_protocol protocol;
 	bool report_again;
 	struct op before[MAX_OPS];		/* all pages are held at first */
@@ -436,7 +437,7 @@ static bool is_coarse(unsigned long page)
 	return fpt_xbitmap_is_coarse(&w.t.back, page);
 }
 
-/* In how many places the array holds a page. */
+/* In how many places the array holds a page. With sections: of what was appended only. */
 static unsigned int places(unsigned long page)
 {
 	struct fpt_array *a = w.t.front[FPT_SLOT_ARRAY];
@@ -445,7 +446,7 @@ static unsigned int places(unsigned long page)
 
 	for (cpu = 0; cpu < w.t.nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++)
-			for (i = 0; i < a->entries; i++) {
+			for (i = 0; i < (a->sections ? a->cpu[cpu].nr[gen].v : a->entries); i++) {
 				unsigned long run = a->cpu[cpu].slot[gen][i].v;
 
 				n += run &&
@@ -517,6 +518,9 @@ static void check_invariants(const struct fpt_stats *stats)
 		    stats->count[FPT_STAT_ALLOCATED] == 0)
 			wrong("page %lu is in %u places", p, places(p));
 	}
+	for (p = 0; s->drained && !fpt_model_no_sections && p < s->nr_pages; p++)
+		if (!g.owned[p] && !fpt_xbitmap_test(&w.t.back, p))
+			wrong("page %lu was not drained", p);
 	if (lost != dropped && !running->froze)
 		wrong("%lu pages lost, %lu counted as dropped", lost, dropped);
 	if (dropped && !s->may_drop)
@@ -703,6 +707,9 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	e->thread = run_thread;
 	e->check = check;
 	e->bound = scenario->bound;
+	/* Sections conflict with whatever is done on their CPU: too many orders. */
+	if (e->bound < 0 && scenario->ops == &fpt_array_ops && !fpt_model_no_sections)
+		e->bound = 3;
 	if (more && e->bound >= 0)
 		e->bound = e->bound + atoi(more) > 0 ? e->bound + atoi(more) : 0;
 	e->quiet_memory[0].first = (const char *)w.t.percpu;
@@ -843,6 +850,15 @@ static const struct scenario scenarios[] = {
 	{ .name = "array: extension, two drains", A(1, 8, 3), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN }, { DRAIN } } },
+	{ .name = "array: append, drain elsewhere", A(1, 8, 3), EXHAUST,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { FREE(2, 0), FREE(4, 0) }, { DRAIN } } },
+	{ .name = "array: extension, drain elsewhere", A(1, 8, 2), EXHAUST,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { FREE(1, 0), FREE(2, 0) }, { DRAIN, DRAIN } } },
+	{ .name = "array: two drains, append between", A(1, 8, 3), EXHAUST, .drained = true,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { DRAIN }, { FREE(3, 0), DRAIN } } },
 	{ .name = "array: drain after drain", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN, DRAIN } } },
@@ -984,15 +1000,30 @@ static const struct scenario scenarios[] = {
 	  .thread = { { USE_WAIT(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },
 };
 
-static void test_scenario(void **state)
+static void run_scenario(const struct scenario *scenario, const char *name)
 {
-	struct explore e = { .freeze = 0 };
+	struct explore e = { .name = name };
 
-	explore_scenario(*state, &e);
+	explore_scenario(scenario, &e);
 	assert_int_equal(e.failure, EXPLORE_FINE);
 	if (getenv("FPT_TEST_VERBOSE"))
 		print_message("%9lu runs, %8lu cut, %5.1f steps\n", e.runs, e.cut,
 			      e.runs ? (double)e.steps / (double)(e.runs + e.cut) : 0);
+}
+
+/* The array has a way without sections, too. */
+static void test_scenario(void **state)
+{
+	const struct scenario *scenario = *state;
+	char name[80];
+
+	run_scenario(scenario, scenario->name);
+	if (scenario->ops != &fpt_array_ops)
+		return;
+	snprintf(name, sizeof(name), "%s, no sections", scenario->name);
+	fpt_model_no_sections = true;
+	run_scenario(scenario, name);
+	fpt_model_no_sections = false;
 }
 
 /*
@@ -1027,7 +1058,7 @@ static const struct scenario freezes[] = {
 	  .thread = { { CLAIM, HAND_OVER, COMPLETE }, { USE(0, 0), USE(2, 0) }, { PASS } } },
 };
 
-static void test_freeze(void **state)
+static void freeze(const struct scenario *scenario, const char *how)
 {
 	struct explore e = { .freeze = 0 };
 	char name[80];
@@ -1036,13 +1067,24 @@ static void test_freeze(void **state)
 
 	do {
 		e.freeze++;
-		snprintf(name, sizeof(name), "%s, step %u", ((const struct scenario *)*state)->name,
-			 e.freeze);
+		snprintf(name, sizeof(name), "%s%s, step %u", scenario->name, how, e.freeze);
 		e.name = name;
-		explore_scenario(*state, &e);
+		explore_scenario(scenario, &e);
 		assert_int_equal(e.failure, EXPLORE_FINE);
 	} while (e.froze || (replay && e.freeze < 100));
 	assert_true(e.freeze > 5);
+}
+
+static void test_freeze(void **state)
+{
+	const struct scenario *scenario = *state;
+
+	freeze(scenario, "");
+	if (scenario->ops != &fpt_array_ops)
+		return;
+	fpt_model_no_sections = true;
+	freeze(scenario, ", no sections");
+	fpt_model_no_sections = false;
 }
 
 /* The exemption from I4: here, a frozen hook does keep others waiting. */
@@ -1108,8 +1150,11 @@ static void test_private_lines(void **state)
 
 	(void)state;
 	for (nr_cpus = 1; nr_cpus <= 256; nr_cpus += nr_cpus < 9 ? 1 : nr_cpus / 2)
-		for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i]), 0);
+		for (i = 0; i < 2 * COUNT(entries); i++) {
+			fpt_model_no_sections = i % 2;
+			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i / 2]), 0);
+		}
+	fpt_model_no_sections = false;
 	assert_int_equal(shared_lines(&fpt_array_ops, 256, 4, 2), 0);
 	/* Pages of one block: the bitmap's line goes from CPU to CPU. A lock's always does. */
 	assert_true(shared_lines(&fpt_xbitmap_ops, 2, 4, 0) > 0);

@@ -165,6 +165,36 @@ static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 }
 
 /*
+ * A drain with a fence is one at a time: a second one leaves all that there is to the first, which
+ * goes round once more.
+ *
+ *	if (fpt_drain_begin(&draining))
+ *		do
+ *			... a round ...
+ *		while (!fpt_drain_end(&draining));
+ */
+enum { FPT_DRAIN_NONE, FPT_DRAIN_ONE, FPT_DRAIN_MORE };
+
+/* False: the other one will see all that this one would have seen. */
+static inline bool fpt_drain_begin(fpt_atomic_t *draining)
+{
+	if (fpt_xchg(draining, FPT_DRAIN_MORE, acq_rel) != FPT_DRAIN_NONE)
+		return false;
+	(void)fpt_cas(draining, FPT_DRAIN_MORE, FPT_DRAIN_ONE, acq_rel);
+	return true;
+}
+
+/* False: somebody came, another round. */
+static inline bool fpt_drain_end(fpt_atomic_t *draining)
+{
+	if (fpt_cas(draining, FPT_DRAIN_ONE, FPT_DRAIN_NONE, acq_rel))
+		return true;
+	/* Acquire: what they who came knew. */
+	(void)fpt_xchg(draining, FPT_DRAIN_ONE, acq_rel);
+	return false;
+}
+
+/*
  * The tracker "xbitmap": the back alone. Slow path (counted): events on coarse chunks. Drops
  * nothing. Progress: wait-free.
  */

@@ -42,6 +42,7 @@ a_test hotplug-model-no-rcu test_hotplug.c -DFPT_MODEL -DFPT_MODEL_NO_RCU
 a_test bitmap test_bitmap.c -DFPT_VIRTUAL_CPUS
 a_test bitmap-small test_bitmap.c -DFPT_VIRTUAL_CPUS -DFPT_BITMAP_LEAF_BYTES=64 \
 	-DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u -DFPT_BITMAP_MAX_LEVELS=9u
+a_test bitmap-threads test_bitmap.c
 a_test array2019 test_array2019.c -DFPT_VIRTUAL_CPUS
 a_test array2019-model test_array2019.c -DFPT_MODEL
 a_test delta test_delta.c -DFPT_VIRTUAL_CPUS
