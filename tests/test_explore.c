@@ -30,7 +30,7 @@
 #define MAX_PAGES 4224u		/* three levels of hints at order 0 */
 #define MAX_OPS 14
 #define MAX_REPORTERS (EXPLORE_MAX_THREADS + 1)
-#define MEMORY (16 * 1024)
+#define MEMORY (32 * 1024)
 
 void (*fpt_model_hook)(const struct fpt_model_access *access);
 unsigned int fpt_model_cpu;
@@ -97,6 +97,7 @@ struct scenario {
 	bool drained;				/* with sections: at the end the back has it all */
 	enum fpt_protocol protocol;
 	bool report_again;
+	bool no_sections;			/* delta */
 	struct op before[MAX_OPS];		/* all pages are held at first */
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 	struct op after[MAX_OPS];
@@ -437,6 +438,12 @@ static bool is_coarse(unsigned long page)
 	return fpt_xbitmap_is_coarse(&w.t.back, page);
 }
 
+/* The bits are right, here at once or after a fold. */
+static bool is_exact(void)
+{
+	return fpt_tracker(&w.t)->retracts || fpt_tracker(&w.t)->toggles;
+}
+
 /* In how many places the array holds a page. With sections: of what was appended only. */
 static unsigned int places(unsigned long page)
 {
@@ -509,12 +516,12 @@ static void check_invariants(const struct fpt_stats *stats)
 		b = (unsigned int)(p >> s->order);
 		if (running->froze && g.block[b].v)
 			continue;
-		if (fpt_tracker(&w.t)->retracts && !is_coarse(p) &&
+		if (is_exact() && !is_coarse(p) &&
 		    fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
 			wrong("page %lu: owned %d, and so is its bit", p, g.owned[p]);
-		if (!fpt_tracker(&w.t)->retracts && !g.owned[p] && !places(p))
+		if (!is_exact() && !g.owned[p] && !places(p))
 			lost++;
-		if (!fpt_tracker(&w.t)->retracts && !running->froze && places(p) > 1 &&
+		if (!is_exact() && !running->froze && places(p) > 1 &&
 		    stats->count[FPT_STAT_ALLOCATED] == 0)
 			wrong("page %lu is in %u places", p, places(p));
 	}
@@ -525,7 +532,7 @@ static void check_invariants(const struct fpt_stats *stats)
 		wrong("%lu pages lost, %lu counted as dropped", lost, dropped);
 	if (dropped && !s->may_drop)
 		wrong("%lu pages dropped", dropped);
-	for (p = 0; fpt_tracker(&w.t)->retracts && p < s->nr_pages; p = next_page(p, block)) {
+	for (p = 0; is_exact() && p < s->nr_pages; p = next_page(p, block)) {
 		bool hinted = fpt_xbitmap_test_block(r->hinted[0], p >> s->order);
 
 		b = (unsigned int)(p >> s->order);
@@ -597,6 +604,8 @@ static void check(void *arg)
 
 	(void)arg;
 	run_ops(s->after, &w.caller[EXPLORE_MAX_THREADS]);
+	if (fpt_tracker(&w.t)->toggles)
+		fpt_drain(&w.t);
 	fpt_get_stats(&w.t, &stats);
 	check_invariants(&stats);
 	check_reports(stats.count[FPT_STAT_DROPPED]);
@@ -648,7 +657,7 @@ static void setup(void *arg)
 static unsigned int build(const struct scenario *scenario)
 {
 	struct fpt_config config = { .ops = scenario->ops, .nr_cpus = 2, .order = scenario->order,
-				     .array_entries = scenario->entries,
+				     .array_entries = scenario->entries, .delta_sets = 1,
 				     .protocol = scenario->protocol,
 				     .report_again = scenario->report_again };
 	struct fpt_mem mem = { w.memory, MEMORY, false };
@@ -658,7 +667,9 @@ static unsigned int build(const struct scenario *scenario)
 	s = scenario;
 	memset(&g, 0, sizeof(g));
 	memset(w.caller, 0, sizeof(w.caller));
+	fpt_model_no_sections = s->no_sections;
 	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
+	fpt_model_no_sections = false;
 	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
 	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
 		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) -
@@ -731,6 +742,8 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 #define A(order_, nr, each) .ops = &fpt_array_ops, .order = order_, .nr_pages = nr, .entries = each
 #define L(order_, nr) .ops = &fpt_lockmap_ops, .order = order_, .nr_pages = nr
 #define T(order_, nr) X(order_, nr), .protocol = FPT_TICKET
+/* Reporters on a CPU of their own: a step there would end what hooks do in a section. */
+#define D(order_, nr) .ops = &fpt_delta_ops, .order = order_, .nr_pages = nr, .protocol = FPT_TICKET
 #define EXHAUST .bound = -1
 
 static const struct scenario scenarios[] = {
@@ -995,6 +1008,62 @@ static const struct scenario scenarios[] = {
 	{ .name = "ticket: report again", T(0, 2), .bound = 2, .report_again = true,
 	  .before = { FREE(0, 1), GET },
 	  .thread = { { PUT, GET }, { USE(0, 0) }, { USE(1, 0) } } },
+	/*
+	 * The delta: what is not in the base when a claim is published comes there before the second
+	 * look, or its hook sees the claim. An owner has written when the second look comes.
+	 */
+	{ .name = "delta: one page", D(0, 1), .bound = 3, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE(0, 0) }, { PASS } } },
+	{ .name = "delta: kept", D(0, 1), .bound = 3, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { ALLOC(0, 0) }, { SUBMIT, COMPLETE } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: kept, claimed", D(0, 1), EXHAUST, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { ALLOC(0, 0) } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: in the delta, claimed", D(0, 1), EXHAUST, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN, ALLOC(0, 0), FREE(0, 0), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { ALLOC(0, 0) } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: two owners", D(1, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE }, { ALLOC(1, 0) } },
+	  .after = { FREE(1, 0) } },
+	{ .name = "delta: from CPU to CPU", D(0, 1), .bound = 3, .cpu = { 1, 1 },
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE, SUBMIT, COMPLETE } } },
+	{ .name = "delta: slow, no room", D(9, 2560), .bound = 1, .cpu = { 0, 1 },
+	  .before = { FREE(2048, 9), DRAIN, FREE(0, 0), FREE(512, 0), FREE(1024, 0), FREE(1536, 0) },
+	  .thread = { { USE(2048, 0) }, { SUBMIT, COMPLETE, SUBMIT, COMPLETE } } },
+	{ .name = "delta: two blocks, one cut", D(0, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE }, { USE(1, 0) } } },
+	{ .name = "delta: across blocks", D(1, 4), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 2), DRAIN },
+	  .thread = { { USE(1, 1) }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: across words", D(7, 128), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 7), DRAIN },
+	  .thread = { { USE(32, 6) }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: two reporters", D(0, 1), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE(0, 0) }, { PASS }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: a fold meanwhile", D(0, 1), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { ALLOC(0, 0) }, { SUBMIT, COMPLETE }, { DRAIN } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: wait", D(0, 1), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE_WAIT(0, 0), USE_WAIT(0, 0) }, { PASS } } },
+	{ .name = "delta: get, put", D(0, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { GET, PUT }, { USE(1, 0) } } },
+	/* No set has room: the base is toggled beside what is in a delta. */
+	{ .name = "delta: slow", D(0, 1), .bound = 2, .cpu = { 0, 1 }, .no_sections = true,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0), ALLOC(0, 0) }, { PASS } },
+	  .after = { FREE(0, 0) } },
 	{ .name = "ticket: lockmap", L(1, 2), .protocol = FPT_TICKET, .bound = 3,
 	  .before = { FREE(0, 1) },
 	  .thread = { { USE_WAIT(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },

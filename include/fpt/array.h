@@ -338,6 +338,7 @@ __extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) 
 	.free = fpt_array_free,
 	.alloc = fpt_array_alloc,
 	.drain = fpt_array_drain,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

@@ -886,6 +886,7 @@ __extension__ static const struct fpt_ops fpt_bitmap_ops __attribute__((unused))
 	.free = fpt_bitmap_free,
 	.alloc = fpt_bitmap_alloc,
 	.drain = fpt_bitmap_drain,
+	.cut = NULL,
 	.wanted = fpt_bitmap_wanted,
 	.refill = fpt_bitmap_refill,
 	.memory = fpt_bitmap_memory,

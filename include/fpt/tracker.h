@@ -98,6 +98,13 @@ struct fpt_ops {
 	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks.
 	 */
 	void (*drain)(struct fpt *t);
+	/*
+	 * Ticket protocol, where the back learns of events later: afterwards it has all that were
+	 * on pages of a block whose ticket was published before the call, but for those whose hooks
+	 * see that ticket. False: not now, another call is under way. NULL and !retracts: no
+	 * tickets. May sleep.
+	 */
+	bool (*cut)(struct fpt *t);
 	/* fpt_wanted(), fpt_refill(). NULL: the front does not grow. */
 	size_t (*wanted)(struct fpt *t);
 	int (*refill)(struct fpt *t, struct fpt_mem *m);
@@ -267,6 +274,7 @@ __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)
 	.free = fpt_xbitmap_free,
 	.alloc = fpt_xbitmap_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,
@@ -299,6 +307,7 @@ __extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) =
 	.free = fpt_none_free,
 	.alloc = fpt_none_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,
