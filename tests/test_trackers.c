@@ -14,6 +14,7 @@
  */
 #include <fpt/fpt.h>
 
+#include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -45,7 +46,6 @@ void (*fpt_model_rcu_synchronize)(void);
 __thread unsigned int fpt_virtual_cpu;
 #define set_cpu(cpu) (fpt_virtual_cpu = (cpu))
 #else
-#include <sched.h>
 #define ONE_CPU			/* that with id 0 */
 #define set_cpu(cpu) ((void)(cpu))
 #endif
@@ -2301,7 +2301,7 @@ int main(int argc, char **argv)
 	CPU_ZERO(&first);
 	CPU_SET(0, &first);
 	if (sched_setaffinity(0, sizeof(first), &first)) {
-		fprintf(stderr, "CPU 0 is not for this program: not tested\n");
+		print_message("CPU 0 is not for this program: not tested\n");
 		return 0;
 	}
 #endif

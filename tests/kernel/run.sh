@@ -83,7 +83,7 @@ build_unit_tests() {
 		cp "$here/unit/unit.c" "$dir/${name%.o}.c"
 	done
 	# Empty: cmocka.h is there before them.
-	for name in pthread setjmp stdarg stddef stdint stdio stdlib string; do
+	for name in pthread sched setjmp stdarg stddef stdint stdio stdlib string; do
 		: >"$dir/include/$name.h"
 	done
 	make_modules "$dir"
@@ -277,7 +277,8 @@ fi
 [[ -f $build/accel ]] || skip "'run.sh $1 prepare' was not done"
 case $test in
 unit)	# In the kernel, preemptible everywhere as user space is: the tests' threads rely on it.
-	boot 512 300 FPT_TEST=unit preempt=full
+	# Each drain waits for a grace period.
+	boot 512 300 FPT_TEST=unit preempt=full rcupdate.rcu_expedited=1
 	must_pass
 	;;
 hint)	# Every tracker: residency, writers, unloading under load.
