@@ -39,6 +39,9 @@ bool bench_hook_known(const char *name);
 /* Zeroed, at a cache line; NULL without memory. free() takes it back. */
 void *bench_memory(size_t size);
 
+/* The same for what is registered, and so stays; ends the program without memory. */
+void *bench_keep(size_t size);
+
 /* xorshift: the same numbers in every build and run. */
 static inline uint32_t bench_random(uint32_t *state)
 {

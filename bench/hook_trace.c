@@ -324,6 +324,7 @@ static void *replay_setup(const struct bench *b, unsigned int nr_threads)
 	long nr_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	struct bench_peer_setup setup = {
 		.nr_threads = nr_threads,
+		.threads_per_cpu = bench_threads_per_cpu(nr_threads),
 		.nr_cpus = nr_cpus > 0 ? (uint32_t)nr_cpus : 1,
 	};
 	uint64_t page;
@@ -406,13 +407,12 @@ bool bench_trace(const char *path, bool required)
 void bench_hook_trace(const struct bench_peer *p)
 {
 	static const int64_t fold_ms[] = { 100, 1000 };
-	char *name = bench_memory(64);
 	unsigned int i;
+	char *name;
 
-	if (!name)
-		abort();
 	if (!recording.path)
 		return;
+	name = bench_keep(64);
 	snprintf(name, 64, "hook/%s/trace", p->name);
 	for (i = 0; i < sizeof(fold_ms) / sizeof(fold_ms[0]); i++) {
 		struct bench b = {

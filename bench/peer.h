@@ -61,7 +61,7 @@ struct bench_peer_setup {
 	uint32_t nr_threads;
 	uint32_t nr_cpus;		/* CPU ids are below */
 	uint32_t max_order;		/* no event has a larger one */
-	uint32_t reserved;
+	uint32_t threads_per_cpu;	/* more than 1: they take turns */
 };
 
 /* What check reports beside its verdict; all 0 before. */

@@ -141,6 +141,7 @@ static void *push_array_create(unsigned int nr_threads)
 	long nr_cpus = sysconf(_SC_NPROCESSORS_CONF);
 	struct fpt_config config = {
 		.ops = &fpt_array_ops, .order = 9,
+		.array_entries = FPT_ARRAY_ENTRIES * bench_threads_per_cpu(nr_threads),
 		.nr_cpus = nr_cpus > 0 ? (unsigned int)nr_cpus : 1,
 	};
 	size_t size = fpt_size(&config);

@@ -229,6 +229,13 @@ void bench_oversubscribe(unsigned int factor)
 	oversubscribe = factor;
 }
 
+unsigned int bench_threads_per_cpu(unsigned int nr_threads)
+{
+	const unsigned int nr_cpus = static_cast<unsigned int>(cpus().size());
+
+	return (nr_threads + nr_cpus - 1) / nr_cpus;
+}
+
 void bench_normal_priority()
 {
 	realtime_wanted = false;

@@ -81,6 +81,9 @@ void bench_normal_priority(void);
 /* Before bench_main(). A line of the output's context. */
 void bench_context(const char *key, const char *value);
 
+/* At most so many of the threads are on one CPU. */
+unsigned int bench_threads_per_cpu(unsigned int nr_threads);
+
 /* Registers b once per thread count: 1, 2, 4, ..., all CPUs. Copied, but for strings. */
 void bench_register(const struct bench *b);
 

@@ -83,6 +83,7 @@ static void *tracker_create(const struct bench_peer *self, const struct bench_pe
 	struct fpt_config config = {
 		.ops = data->ops, .order = TRACKER_ORDER, .protocol = data->protocol,
 		.nr_cpus = setup->nr_cpus,
+		.array_entries = FPT_ARRAY_ENTRIES * setup->threads_per_cpu,
 		.bitmap_leaves = setup->nr_pages / FPT_BITMAP_LEAF_PAGES + 1,
 		.delta_sets = tracker_power_of_two(
 			setup->nr_pages / FPT_DELTA_LINE_PAGES / FPT_DELTA_WAYS + 1),

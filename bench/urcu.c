@@ -5,12 +5,12 @@
  *	push/urcu_wfcqueue	one queue for all, one node per page
  *	push/urcu_lfstack	one stack for all, one node per page
  *
- * Pushing needs no read-side section, and all is taken out at once: no node is freed under anybody.
+ * Inlined (_LGPL_SOURCE), as what they are compared with. Pushing needs no read-side section, and all
+ * is taken out at once: no node is freed under anybody.
  */
 #include "bench.h"
 #include "push.h"
 
-#define _LGPL_SOURCE		/* inline, as what they are compared with */
 #include <stdlib.h>
 #include <urcu/lfstack.h>
 #include <urcu/wfcqueue.h>
