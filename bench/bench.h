@@ -15,5 +15,10 @@ void bench_pushes(void);	/* push.c */
 void bench_ck(void);		/* ck.c, with Concurrency Kit */
 void bench_urcu(void);		/* urcu.c, with liburcu */
 void bench_roaring(void);	/* roaring.c, with CRoaring */
+void bench_fold(void);		/* fold.c */
+void bench_claim(void);		/* claim.c */
+void bench_drain(void);		/* drain.c */
+void bench_switch(void);	/* switch.c */
+void bench_memory_sizes(void);	/* memory.c */
 
 #endif

@@ -38,6 +38,11 @@ static const struct {
 #ifdef BENCH_ROARING
 	{ "roaring", bench_roaring },
 #endif
+	{ "fold", bench_fold },
+	{ "claim", bench_claim },
+	{ "drain", bench_drain },
+	{ "switch", bench_switch },
+	{ "memory", bench_memory_sizes },
 };
 
 /* The value of option argv[*i], in it or behind it; NULL: it is another option. */

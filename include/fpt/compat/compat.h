@@ -27,6 +27,13 @@
  *	fpt_section_put(cpu, e, was_e, t, v, a, bits)
  *						*a |= bits (perhaps though it is false), and *t = v, which
  *						was 0
+ *	fpt_section_or(cpu, e, was_e, a, bits)	*a |= bits
+ *	fpt_section_and(cpu, e, was_e, a, bits)	*a &= bits
+ *	fpt_section_replace(cpu, e, was_e, a, old, v)
+ *						*a = v, which was old
+ *	fpt_section_append(cpu, e, was_e, nr, was_nr, a, v)
+ *						*a = v (perhaps though it is false), and *nr = was_nr + 1,
+ *						which was was_nr
  *						true: this code was on that CPU, *e was was_e, and nobody
  *						else of that CPU came between
  *	fpt_section_fence()			afterwards no section completes that looked before

@@ -205,6 +205,94 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 	return done;
 }
 
+/* What the others begin with. */
+#define FPT_USER_RSEQ_LOOK \
+	FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU \
+	FPT_USER_RSEQ_INJECT(1) \
+	"cmpq %[was_e], %[e]\n\tjne 5f\n\t" \
+	FPT_USER_RSEQ_INJECT(2)
+#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was) \
+	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"((e_)->v), [was_e] "er"(was)
+
+static inline bool fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				    fpt_atomic_t *a, unsigned long bits)
+{
+	unsigned long done;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		"orq %[bits], %[a]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [bits] "er"(bits)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *a, unsigned long bits)
+{
+	unsigned long done;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		"andq %[bits], %[a]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [bits] "er"(bits)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+					 fpt_atomic_t *a, unsigned long old, unsigned long val)
+{
+	unsigned long done;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		"cmpq %[old], %[a]\n\t"
+		"jne 5f\n\t"
+		FPT_USER_RSEQ_INJECT(3)
+		"movq %[val], %[a]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [old] "r"(old),
+		  [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+					fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
+					unsigned long val)
+{
+	unsigned long done;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		"cmpq %[was_nr], %[nr]\n\t"
+		"jne 5f\n\t"
+		FPT_USER_RSEQ_INJECT(3)
+		"movq %[val], %[a]\n\t"
+		FPT_USER_RSEQ_INJECT(4)
+		"incq %[nr]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(5)
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "m"(nr->v),
+		  [was_nr] "r"(was_nr), [a] "m"(a->v), [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+
 /* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
 #define FPT_USER_MEMBARRIER_RSEQ (1L << 7)
 #define FPT_USER_MEMBARRIER_REGISTER_RSEQ (1L << 8)
@@ -256,6 +344,51 @@ static inline bool fpt_section_put(unsigned int cpu, fpt_atomic_t *e, unsigned l
 	return fpt_user_rseq_put(cpu, e, was_e, t, val, a, bits);
 #else
 	(void)cpu, (void)e, (void)was_e, (void)t, (void)val, (void)a, (void)bits;
+	return false;
+#endif
+}
+
+static inline bool fpt_section_or(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				  fpt_atomic_t *a, unsigned long bits)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_or(cpu, e, was_e, a, bits);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)a, (void)bits;
+	return false;
+#endif
+}
+
+static inline bool fpt_section_and(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				   fpt_atomic_t *a, unsigned long bits)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_and(cpu, e, was_e, a, bits);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)a, (void)bits;
+	return false;
+#endif
+}
+
+static inline bool fpt_section_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				       fpt_atomic_t *a, unsigned long old, unsigned long val)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_replace(cpu, e, was_e, a, old, val);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)a, (void)old, (void)val;
+	return false;
+#endif
+}
+
+static inline bool fpt_section_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				      fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
+				      unsigned long val)
+{
+#ifdef FPT_USER_RSEQ
+	return fpt_user_rseq_append(cpu, e, was_e, nr, was_nr, a, val);
+#else
+	(void)cpu, (void)e, (void)was_e, (void)nr, (void)was_nr, (void)a, (void)val;
 	return false;
 #endif
 }
