@@ -12,10 +12,10 @@ run as $run
 (if ns("hook/delta_ticket/random"; 1) then "delta_ticket" else "delta" end) as $delta
 | (if $delta == "delta" then ", without claim check" else ", claim check included" end) as $check
 | "hook/\($delta)/random" as $random
-| "hook/\($delta)/same_block" as $same
+| "hook/delta/same_block" as $same
 | def of($a; $b): together([$a, $b]; .[0] / .[1]);
 def net($fold_ms): "/trace/fold_ms:\($fold_ms)" as $trace
-	| together([ns("hook/\($delta)" + $trace; 2), ns("hook/none" + $trace; 2),
+	| together([ns("hook/delta" + $trace; 2), ns("hook/none" + $trace; 2),
 		    ns("hook/atomic" + $trace; 2)]; (.[0] - .[1]) / (.[2] - .[1]));
 # A row for each benchmark whose name matches, of f of its numbers.
 def each($what; $pattern; $target; $unit; f):
@@ -30,6 +30,9 @@ def each_counter($what; $counter; $target; $unit):
 
 row("delta hook, random, 1 CPU / bare rseq or\($check)"; 2.2; "x"; of(ns($random; 1); ns("prim/rseq_or"; 1))),
 row("delta hook, random, 1 CPU / lock or\($check)"; 0.85; "x"; of(ns($random; 1); ns("prim/lock_or"; 1))),
+(if $delta == "delta" then empty else
+ row("the same without claim check / bare rseq or"; null; "x"; of(ns("hook/delta/random"; 1); ns("prim/rseq_or"; 1))),
+ row("the same without claim check / lock or"; null; "x"; of(ns("hook/delta/random"; 1); ns("prim/lock_or"; 1))) end),
 row("delta hook, same_block, 2 CPUs / 1 CPU, of that of rseq or"; 1.1; "x";
     together([ns($same; 2), ns($same; 1), ns("prim/rseq_or"; 2), ns("prim/rseq_or"; 1)];
 	     (.[0] / .[1]) / (.[2] / .[3]))),
@@ -41,8 +44,10 @@ row("delta, event of order 9 / of order 0, 1 CPU"; 2; "x"; of(ns("event/delta/or
 row("trace, delta / atomic, net of none, 2 CPUs, folds at 100 ms"; 1; "x"; net(100)),
 row("trace, delta / atomic, net of none, 2 CPUs, folds at 1 s"; 0.8; "x"; net(1000)),
 each("idle fold"; "^fold/delta/idle"; 150; "ns"; .),
-each("fold, per line"; "^fold/delta/resident"; 30; "ns"; .),
-each("fold, per line"; "^fold/delta/remote"; 60; "ns"; .),
+# Few lines have the fence to themselves: stated.
+each("fold, per line"; "^fold/delta/resident/dirty_lines:1024"; 30; "ns"; .),
+each("fold, per line"; "^fold/delta/remote/dirty_lines:1024"; 60; "ns"; .),
+each("fold, few lines"; "^fold/delta/(resident|remote)/dirty_lines:(?!1024)"; null; "ns"; .),
 each("claim"; "^claim/delta/one_free_1TiB/threads"; 50; "ns"; .),
 each("claim, cold"; "^claim/delta/one_free_1TiB/cold"; null; "ns"; .),
 (each("drain, isolate"; "^drain/(?!ticket).*/1TiB"; 50; "M blocks/s"; 1000 / .) | .least = true),

@@ -3,19 +3,19 @@
 #
 # targets.sh - what must be reached, and what a run of fpt-bench has reached. Needs jq.
 #
-# usage: targets.sh RUN.json [LINES.csv]
+# usage: targets.sh RUN.json [LINES.csv...]
 #
 #	RUN.json	fpt-bench --benchmark_repetitions=N --benchmark_enable_random_interleaving=true
 #			--benchmark_out=RUN.json: ratios are of numbers of the same repetition, then their
 #			median, least and most are printed
-#	LINES.csv	fpt-lines --csv=LINES.csv: counted, not timed
+#	LINES.csv	fpt-lines --csv=LINES.csv, with and without traces: counted, not timed
 #
 # A row that says "not in this run" is neither met nor not met. Exit status: 1 when RUN.json cannot be
 # read; what is not met is a result, not an error.
 set -euo pipefail
 
-if (($# < 1 || $# > 2)); then
-	echo "usage: $0 RUN.json [LINES.csv]" >&2
+if (($# < 1)); then
+	echo "usage: $0 RUN.json [LINES.csv...]" >&2
 	exit 2
 fi
 here=$(dirname "$(readlink -f "$0")")
@@ -27,10 +27,12 @@ if ! jq -e '.benchmarks | type == "array"' "$1" >/dev/null 2>&1; then
 	echo "$0: $1: not a file of --benchmark_out" >&2
 	exit 1
 fi
-if (($# == 2)) && [[ ! -r $2 ]]; then
-	echo "$0: $2: cannot read it" >&2
-	exit 1
-fi
+for lines in "${@:2}"; do
+	if [[ ! -r $lines ]]; then
+		echo "$0: $lines: cannot read it" >&2
+		exit 1
+	fi
+done
 
 print() {
 	awk -F '\t' '{
@@ -54,7 +56,7 @@ jq -L "$here" -f "$here/targets.jq" "$1" | jq -r -L "$here" '
 	     if .target == null then "stated" elif (if .least then $m >= .target else $m <= .target end)
 	     then "met" else "NOT MET" end]
 	  end | @tsv' | print
-if (($# == 2)); then
+if (($# > 1)); then
 	echo "counted, not timed:"
 	# "workload",tracker,CPUs,drain period in ms,number,value
 	awk -F , -v OFS='\t' '
@@ -77,5 +79,5 @@ if (($# == 2)); then
 						sprintf("%.2f", r), r <= target ? "met" : "NOT MET"
 				}
 			}
-		}' "$2" | print
+		}' "${@:2}" | print
 fi
