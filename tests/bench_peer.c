@@ -6,7 +6,8 @@
  *	fpt-bench --peer ./example.so --benchmark_filter=hook/example
  *
  * A byte per page: an exchange per page, and every result is known. FAULT: 1 another version, 2 no
- * name, 3 no alloc, 4 results that are wrong, 5 no bench_peer(), 6 NULL.
+ * name, 3 no alloc, 4 results that are wrong, 5 no bench_peer(), 6 NULL, 7 pages that stay free, 8 a
+ * free that was dropped.
  */
 #include "peer.h"
 
@@ -19,6 +20,7 @@
 
 struct example {
 	uint64_t nr_pages;
+	_Atomic uint32_t entered, left, drained;
 	_Atomic unsigned char is_free[];
 };
 
@@ -32,11 +34,30 @@ static void *example_create(const struct bench_peer *self, const struct bench_pe
 	return x;
 }
 
-/* Other peers would give the thread what is its own here. */
+/* Other peers would give the thread what is its own here, ... */
 static void example_enter(void *instance, uint32_t thread)
 {
-	(void)instance;
+	struct example *x = instance;
+
 	(void)thread;
+	x->entered++;
+}
+
+/* ... and take it back here. */
+static void example_leave(void *instance, uint32_t thread)
+{
+	struct example *x = instance;
+
+	(void)thread;
+	x->left++;
+}
+
+/* There is nothing to collect. */
+static void example_drain(void *instance)
+{
+	struct example *x = instance;
+
+	x->drained++;
 }
 
 static int example_free(void *instance, uint64_t page, uint32_t order)
@@ -65,7 +86,7 @@ static int example_is_free(void *instance, uint64_t page)
 {
 	struct example *x = instance;
 
-	return x->is_free[page];
+	return FAULT == 7 || x->is_free[page];
 }
 
 static const char *example_check(void *instance, uint64_t pages, struct bench_peer_report *report)
@@ -74,7 +95,10 @@ static const char *example_check(void *instance, uint64_t pages, struct bench_pe
 
 	(void)pages;
 	report->bytes = x->nr_pages;
-	return NULL;
+	report->dropped = FAULT == 8;
+	if (!x->entered || x->entered != x->left)
+		return "a thread did not enter, or did not leave";
+	return x->drained ? NULL : "nobody has drained";
 }
 
 #if FAULT == 5
@@ -94,6 +118,8 @@ const struct bench_peer *ENTRY(void)
 		.enter = example_enter,
 		.free = example_free,
 		.alloc = FAULT == 3 ? NULL : example_alloc,
+		.drain = example_drain,
+		.leave = example_leave,
 		.is_free = example_is_free,
 		.check = example_check,
 		.destroy = free,

@@ -3,7 +3,7 @@
 #
 # bench_peer.sh - fpt-bench's options: plug-ins that are right and wrong, traces, oversubscription
 #
-# usage: bench_peer.sh FPT-BENCH EXAMPLE-0.so ... EXAMPLE-6.so	(bench_peer.c says which is which)
+# usage: bench_peer.sh FPT-BENCH EXAMPLE-0.so ... EXAMPLE-8.so	(bench_peer.c says which is which)
 set -u
 bench=$(readlink -f "$1")
 shift
@@ -48,6 +48,20 @@ run --peer=here.so --benchmark_filter=hook/example/one_line
 run --peer "${example[4]}" --benchmark_filter=hook/example/one_line
 if [[ $status != 1 ]] || ! grep -q "wrong results" out err; then
 	fail "wrong results were not seen"
+fi
+for pattern in one_line trace/fold_ms:100/threads:1; do
+	run --peer "${example[7]}" --benchmark_filter="hook/example/$pattern"
+	if [[ $status != 1 ]] || ! grep -q "a page did not end as it had to" out err; then
+		fail "$pattern: pages that stay free were not seen"
+	fi
+done
+run --peer "${example[8]}" --benchmark_filter=hook/example/one_line
+if [[ $status != 1 ]] || ! grep -q "dropped or slow" out err; then
+	fail "what was dropped was not seen"
+fi
+run --peer "${example[8]}" --benchmark_filter=hook/example/trace --benchmark_out=run.json
+if [[ $status != 0 ]] || ! jq -e '.benchmarks | all(.dropped_share > 0)' run.json >/dev/null; then
+	fail "what a trace drops is not reported"
 fi
 
 echo "not a shared object" >text.so
