@@ -16,7 +16,12 @@
 
 namespace {
 
+constexpr int realtime_priority = 10;
+
 std::atomic<unsigned int> nr_failed;
+unsigned int oversubscribe = 1;
+bool realtime_wanted = true;
+bool realtime;
 
 // Taken before anything is pinned: a thread starts with the affinity of the one that made it.
 const std::vector<int> &cpus()
@@ -34,6 +39,17 @@ const std::vector<int> &cpus()
 	}();
 
 	return list;
+}
+
+// Of this thread. What was started at a real-time priority keeps that.
+bool set_realtime(bool on)
+{
+	sched_param param = {};
+
+	if (on && (sched_getscheduler(0) == SCHED_FIFO || sched_getscheduler(0) == SCHED_RR))
+		return true;
+	param.sched_priority = on ? realtime_priority : 0;
+	return pthread_setschedparam(pthread_self(), on ? SCHED_FIFO : SCHED_OTHER, &param) == 0;
 }
 
 uint64_t now_ns()
@@ -86,11 +102,15 @@ public:
 	{
 		const unsigned int index = static_cast<unsigned int>(state.thread_index());
 		const unsigned int nr = static_cast<unsigned int>(state.threads());
-		bench_thread thread = {index, nr, 0, 0};
+		bench_thread thread = {index, nr, 0, 0, 0};
 		const bool pinned = pin(index);
 		uint64_t ns = 0, warm = 0;
 		bool cold = true;
 
+		// Set whatever is wanted: thread 0 is the one of the benchmark before, and was
+		// perhaps started so.
+		if (oversubscribed(nr) || realtime)
+			set_realtime(realtime && !oversubscribed(nr));
 		if (index == 0) {
 			instance_ = bench_.setup(&bench_, nr);
 			barrier_ = std::make_unique<barrier>(nr);
@@ -102,6 +122,8 @@ public:
 				continue;
 			if (cold) {
 				cold = false;
+				if (bench_.begin)
+					bench_.begin(instance_, index);
 				round(&thread);
 				warm = thread.events;
 			}
@@ -109,7 +131,12 @@ public:
 			slots_[index] = {ns, thread.events - warm, thread.events,
 					 thread.wrong + (pinned ? 0 : 1)};
 		}
-		// And again in the last.
+		// And again in the last. Behind it a thread may still be in its end().
+		if (bench_.end && instance_) {
+			if (!cold)
+				bench_.end(instance_, index);
+			barrier_->wait();
+		}
 		if (index == 0)
 			finish(state);
 	}
@@ -120,16 +147,21 @@ private:
 		cpu_set_t set;
 
 		CPU_ZERO(&set);
-		CPU_SET(cpus()[index], &set);
+		CPU_SET(cpus()[index % cpus().size()], &set);
 		return pthread_setaffinity_np(pthread_self(), sizeof(set), &set) == 0;
+	}
+
+	static bool oversubscribed(unsigned int nr)
+	{
+		return nr > cpus().size();
 	}
 
 	uint64_t round(bench_thread *thread)
 	{
-		const uint64_t start = now_ns();
+		const uint64_t excluded = thread->excluded_ns, start = now_ns();
 
 		bench_.run(instance_, thread);
-		const uint64_t ns = now_ns() - start;
+		const uint64_t ns = now_ns() - start - (thread->excluded_ns - excluded);
 
 		if (bench_.between) {
 			barrier_->wait();
@@ -170,6 +202,10 @@ private:
 		// The other threads set none: Google Benchmark's sum of all threads is this.
 		state.counters["ns_event"] =
 			static_cast<double>(slowest->ns) / static_cast<double>(slowest->timed);
+		if (oversubscribed(static_cast<unsigned int>(state.threads()))) {
+			state.SetLabel("oversubscribed");
+			state.counters["oversubscribed"] = 1;
+		}
 		for (unsigned int i = 0; i < result.nr_counters; i++)
 			state.counters[result.counter[i].name] = result.counter[i].value;
 	}
@@ -187,6 +223,28 @@ private:
 };
 
 } // namespace
+
+void bench_oversubscribe(unsigned int factor)
+{
+	oversubscribe = factor;
+}
+
+unsigned int bench_threads_per_cpu(unsigned int nr_threads)
+{
+	const unsigned int nr_cpus = static_cast<unsigned int>(cpus().size());
+
+	return (nr_threads + nr_cpus - 1) / nr_cpus;
+}
+
+void bench_normal_priority()
+{
+	realtime_wanted = false;
+}
+
+void bench_context(const char *key, const char *value)
+{
+	benchmark::AddCustomContext(key, value);
+}
 
 void bench_register(const bench *b)
 {
@@ -209,6 +267,8 @@ void bench_register(const bench *b)
 	for (unsigned int nr = 1; nr < most; nr *= 2)
 		r->Threads(static_cast<int>(nr));
 	r->Threads(static_cast<int>(most));
+	for (unsigned int nr = 2; nr <= oversubscribe && !b->max_threads; nr *= 2)
+		r->Threads(static_cast<int>(nr * nr_cpus));
 }
 
 void bench_counter(bench_result *result, const char *name, double value)
@@ -223,6 +283,11 @@ void bench_counter(bench_result *result, const char *name, double value)
 int bench_main(int argc, char **argv)
 {
 	benchmark::Initialize(&argc, argv);
+	realtime = realtime_wanted && set_realtime(true);
+	if (!realtime)
+		set_realtime(false);
+	bench_context("realtime", realtime ? "yes" : realtime_wanted ? "no, not permitted"
+								     : "no, not wanted");
 	if (benchmark::ReportUnrecognizedArguments(argc, argv))
 		return 1;
 	benchmark::RunSpecifiedBenchmarks();

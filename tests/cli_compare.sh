@@ -1,10 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 #
-# cli_compare.sh FPT TRACE - fpt compare as its user meets it: what it prints, writes and refuses
+# cli_compare.sh FPT TRACE [MORE...] - fpt compare as its user meets it: what it prints, writes and
+# refuses. On every trace delta must be worth as much as xbitmap.
 set -uo pipefail
 
-trace=$(readlink -f "${2:?usage: cli_compare.sh FPT TRACE}")
+trace=$(readlink -f "${2:?usage: cli_compare.sh FPT TRACE [MORE...]}")
+mapfile -t all_traces < <(readlink -f "${@:2}")
 # shellcheck source=tests/cli.sh
 . "$(dirname "$0")/cli.sh"
 command=compare
@@ -38,6 +40,13 @@ check "the array of 2019 drops, and discards page by page" json '
 	$old.dropped > 0 and $old.discarded_ranges > 10 * $new.discarded_ranges and
 	$old.refaults > $new.refaults and $old.policy.entries == 1000 and
 	$old.policy.period_ms == null and $old.policy.batch == null' all.json
+
+run compare --tracker xbitmap,delta "${all_traces[@]}" --json exact.json
+check "every trace: status" status_is 0
+check "every trace: delta is worth xbitmap" json --argjson nr ${#all_traces[@]} '
+	(.results | length) == 2 * $nr and (.results | group_by(.trace) | all(
+	(.[] | select(.tracker == "xbitmap")) as $x | (.[] | select(.tracker == "delta")) as $d |
+	$d.recall >= $x.recall and $d.precision >= $x.precision and $d.data_loss == 0))' exact.json
 
 run compare --tracker xbitmap,array --order 3 --policy period_ms=50,latency_ms=5,discard=punch,entries=8 \
 	"$trace" --json some.json

@@ -172,10 +172,11 @@ static void add_range(struct tracker *w, fpt_pfn_t pfn, fpt_pfn_t nr)
 
 static const struct fpt_owner_ops owner;
 
-static struct tracker *tracker_new(unsigned int order, unsigned long sets)
+static struct tracker *tracker_new_protocol(unsigned int order, unsigned long sets,
+					    enum fpt_protocol protocol)
 {
 	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .order = order,
-				     .delta_sets = sets };
+				     .delta_sets = sets, .protocol = protocol };
 	struct fpt_policy policy = { .batch = 3, .max_in_flight = 5ul << order };
 	struct tracker *w = calloc(1, sizeof(*w));
 	struct fpt_mem m;
@@ -186,6 +187,11 @@ static struct tracker *tracker_new(unsigned int order, unsigned long sets)
 	assert_int_equal(fpt_init(&w->t, &config, &m), FPT_OK);
 	assert_int_equal(fpt_reporter_init(&w->rep, &w->t, &owner, NULL, &policy), FPT_OK);
 	return w;
+}
+
+static struct tracker *tracker_new(unsigned int order, unsigned long sets)
+{
+	return tracker_new_protocol(order, sets, FPT_ISOLATE);
 }
 
 static struct fpt_stats stats_of(struct tracker *w)
@@ -403,9 +409,10 @@ static void test_init(void **state)
 	c = config;
 	c.lossy = true;
 	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
-	c = config;
 	c.protocol = FPT_TICKET;
 	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
+	c.lossy = false;
+	assert_int_equal(init_error(c, 1 << 20), FPT_OK);
 }
 
 /* The base needs all its memory. */
@@ -981,6 +988,97 @@ static void test_sections(void **state)
 	fpt_section_fence();
 }
 
+#ifdef FPT_MODEL
+/* One fence for each batch of claims, also when nothing is dirty; none otherwise. */
+static void test_cuts(void **state)
+{
+	struct tracker *w = tracker_new_protocol(9, 1, FPT_TICKET);
+	struct fpt_reporter *rep = &w->rep;
+	unsigned long before;
+	struct fpt_batch b;
+	fpt_pfn_t pfn = 0;
+
+	(void)state;
+	add_range(w, 0, 8 * LINE);
+	for (pfn = 0; pfn < 8 * LINE; pfn += LINE)
+		give(w, 0, pfn, 9);
+	before = fpt_model_fences;
+	fpt_pass_begin(rep);
+	assert_int_equal(fpt_model_fences, before + 1);
+	assert_int_equal(fpt_pass_next(rep, &b), 3);
+	assert_int_equal(fpt_model_fences, before + 2);
+	fpt_pass_complete(rep, &b, true);
+	assert_int_equal(fpt_pass_claim(rep, &b), 3);
+	assert_int_equal(fpt_model_fences, before + 2);
+	assert_int_equal(fpt_pass_submit(rep, &b), 3);
+	assert_int_equal(fpt_model_fences, before + 3);
+	fpt_pass_complete(rep, &b, true);
+	pfn = 0;
+	assert_int_equal(fpt_get_hints(&w->t, &pfn, 8 * LINE), 2 * LINE);
+	assert_int_equal(fpt_model_fences, before + 4);
+	fpt_put_hints(&w->t, pfn, 2 * LINE);
+	assert_int_equal(fpt_pass_next(rep, &b), 0);
+	assert_int_equal(fpt_model_fences, before + 4);
+	tracker_free(w);
+}
+
+/* In which order a hook and a reporter do tickets are about, and with which memory orders. */
+static struct {
+	const void *epoch, *ticket;
+	unsigned int looks, claims, flips;
+	bool wrong;
+} ordered;
+
+static void check_order(const struct fpt_model_access *a)
+{
+	if (a->address == ordered.epoch && a->kind == FPT_MODEL_LOAD) {
+		/* The reporter's own look is no synchronization. */
+		ordered.wrong |= strcmp(a->order, "acquire") != 0 && !ordered.claims;
+		ordered.wrong |= ordered.looks > 0;
+	}
+	if (a->address == ordered.epoch && a->kind == FPT_MODEL_STORE) {
+		ordered.flips++;
+		ordered.wrong |= strcmp(a->order, "release") != 0;
+	}
+	if (a->address == ordered.ticket && a->kind == FPT_MODEL_LOAD && !ordered.claims) {
+		ordered.looks++;
+		ordered.wrong |= strcmp(a->order, "relaxed") == 0;
+	}
+	if (a->address == ordered.ticket && a->kind == FPT_MODEL_RMW)
+		ordered.claims++;
+}
+
+static void test_orders_of_tickets(void **state)
+{
+	struct tracker *w = tracker_new_protocol(9, 1, FPT_TICKET);
+	struct fpt_batch b;
+
+	(void)state;
+	add_range(w, 0, 2 * LINE);
+	give(w, 0, 0, 9);
+	give(w, 0, LINE, 9);
+	memset(&ordered, 0, sizeof(ordered));
+	ordered.epoch = &front(&w->t)->epoch;
+	ordered.ticket = &w->t.back.range[0].ticket[1];
+	fpt_model_hook = check_order;
+	take(w, 0, LINE, 0);
+	assert_true(ordered.looks == 1 && !ordered.wrong);
+	fpt_model_hook = NULL;
+	give(w, 0, LINE, 0);
+	fpt_pass_begin(&w->rep);
+	ordered.looks = 0;
+	ordered.claims = 1;
+	fpt_model_hook = check_order;
+	assert_int_equal(fpt_pass_claim(&w->rep, &b), 2);
+	assert_true(ordered.claims == 2 && !ordered.flips);
+	assert_int_equal(fpt_pass_submit(&w->rep, &b), 2);
+	assert_true(ordered.claims == 3 && ordered.flips == 1 && !ordered.wrong);
+	fpt_model_hook = NULL;
+	fpt_pass_complete(&w->rep, &b, true);
+	tracker_free(w);
+}
+#endif
+
 /*
  * Random steps beside a model: pages, the base, whose table has which lines.
  */
@@ -994,6 +1092,7 @@ static struct {
 	bool held[PAGES], base[PAGES];
 	bool line[CPU_SETSIZE][MAX_LINES];	/* by number */
 	bool marked[3][PAGES], hinted[3][PAGES];	/* by block of a range */
+	unsigned int whole;		/* events of whole lines */
 	unsigned long slow, freed, allocated, refaulted, reported;
 } model;
 
@@ -1165,7 +1264,7 @@ static void lockstep_check(bool folded)
 	assert_int_equal(stats.count[FPT_STAT_OUTSIDE], 0);
 }
 
-static void lockstep_begin(unsigned int order, unsigned long sets)
+static void lockstep_begin(unsigned int order, unsigned long sets, enum fpt_protocol protocol)
 {
 	static const struct { fpt_pfn_t pfn, nr; } ranges[3] = {
 		{ 4096 + 130, 1900 }, { 16384, 4096 }, { 1ul << 28, 1000 },
@@ -1175,7 +1274,7 @@ static void lockstep_begin(unsigned int order, unsigned long sets)
 	memset(&model, 0, sizeof(model));
 	memset(model.held, true, sizeof(model.held));
 	model.order = order;
-	model.w = tracker_new(order, sets);
+	model.w = tracker_new_protocol(order, sets, protocol);
 	for (r = 0; r < 3; r++) {
 		model.range[r].pfn = ranges[r].pfn;
 		model.range[r].nr = ranges[r].nr;
@@ -1186,6 +1285,8 @@ static void lockstep_begin(unsigned int order, unsigned long sets)
 	assert_true(model.nr_pages <= PAGES);
 }
 
+static int (*expected_of_alloc)(fpt_pfn_t pfn, fpt_pfn_t nr);
+
 static void lockstep_event(unsigned int cpu, unsigned int page, unsigned int size)
 {
 	if (model.held[page]) {
@@ -1193,7 +1294,10 @@ static void lockstep_event(unsigned int cpu, unsigned int page, unsigned int siz
 		give(model.w, cpu, pfn_of(page), size);
 	} else {
 		model.allocated += 1ul << size;
-		take(model.w, cpu, pfn_of(page), size);
+		go_to(cpu);
+		assert_int_equal(fpt_alloc(&model.w->t, pfn_of(page), size),
+				 expected_of_alloc ? expected_of_alloc(pfn_of(page), 1ul << size)
+						   : FPT_OK);
 	}
 	model_event(go_to(cpu), page, size);
 }
@@ -1209,11 +1313,41 @@ static void lockstep_fill(void)
 			lockstep_event(cpu, (unsigned int)page + i, 0);
 }
 
+/* An event of pages that are all held, or all free; rather a free the more of 8 fill is. */
+static void lockstep_any(unsigned int cpu, unsigned int fill)
+{
+	unsigned int page = chance(model.nr_pages), size, r, i, at;
+
+	if (model.held[page] != (chance(8) < fill) && chance(8))
+		page = chance(model.nr_pages);
+	size = chance(4) ? chance(3) : chance(12);
+	r = range_of(page);
+	at = (unsigned int)((pfn_of(page) - model.w->t.back.range[r].base) % LINE);
+	/* Now and then a whole line, of which all is held, or free. */
+	if (size >= 9 && chance(2) && page - model.range[r].first >= at &&
+	    page - at + LINE <= model.nr_pages && range_of(page - at + X_LINE - 1) == r) {
+		page -= at;
+		for (i = page; i < page + X_LINE; i++)
+			if (model.held[i] != model.held[page])
+				lockstep_event(cpu, i, 0);
+	}
+	for (; size && (page + (1u << size) > model.nr_pages ||
+			range_of(page + (1u << size) - 1) != r); size--)
+		;
+	for (i = page; i < page + (1u << size) && model.held[i] == model.held[page]; i++)
+		;
+	while (1u << size > i - page)
+		size--;
+	model.whole += size >= 9 &&
+		       (pfn_of(page) - model.w->t.back.range[r].base) % LINE == 0;
+	lockstep_event(cpu, page, size);
+}
+
 static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 {
-	unsigned int page, size, cpu = 0, i, r, fill = 8, at, whole = 0;
+	unsigned int cpu = 0, fill = 8;
 
-	lockstep_begin(order, sets);
+	lockstep_begin(order, sets, FPT_ISOLATE);
 	is_held = model_held;
 	while (steps--) {
 		bool filled = chance(100) == 0;
@@ -1223,31 +1357,9 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 		/* Rather frees for a while, so that blocks become full, then rather allocations. */
 		if (chance(100) == 0)
 			fill = chance(9);
-		page = chance(model.nr_pages);
-		if (model.held[page] != (chance(8) < fill) && chance(8))
-			page = chance(model.nr_pages);
-		size = chance(4) ? chance(3) : chance(12);
-		r = range_of(page);
-		at = (unsigned int)((pfn_of(page) - model.w->t.back.range[r].base) % LINE);
-		/* Now and then a whole line, of which all is held, or free. */
-		if (size >= 9 && chance(2) && page - model.range[r].first >= at &&
-		    page - at + LINE <= model.nr_pages && range_of(page - at + X_LINE - 1) == r) {
-			page -= at;
-			for (i = page; i < page + X_LINE; i++)
-				if (model.held[i] != model.held[page])
-					lockstep_event(cpu, i, 0);
-		}
-		for (; size && (page + (1u << size) > model.nr_pages ||
-				range_of(page + (1u << size) - 1) != r); size--)
-			;
-		for (i = page; i < page + (1u << size) && model.held[i] == model.held[page]; i++)
-			;
-		while (1u << size > i - page)
-			size--;
 		if (chance(8) == 0)
 			cpu = chance(CPUS);
-		whole += size >= 9 && (pfn_of(page) - model.w->t.back.range[r].base) % LINE == 0;
-		lockstep_event(cpu, page, size);
+		lockstep_any(cpu, fill);
 		if (chance(16) == 0)
 			lockstep_check(false);
 		if (chance(20) == 0) {
@@ -1264,7 +1376,7 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 	pass(model.w);
 	model_pass();
 	lockstep_check(true);
-	assert_true(model.reported > 0 && model.refaulted > 0 && whole > 0);
+	assert_true(model.reported > 0 && model.refaulted > 0 && model.whole > 0);
 	assert_int_equal(model.slow > 0, sets == 1 || !front(&model.w->t)->sections);
 	is_held = NULL;
 	tracker_free(model.w);
@@ -1283,6 +1395,274 @@ static void test_lockstep(void **state)
 			lockstep(orders[o], 1, 2000);
 			lockstep(orders[o], 16, 2000);
 		}
+}
+
+/*
+ * The same with tickets: what becomes of each claim, and what each allocation is told. Of what the
+ * model has beside the bits, only which lines are taken and what a fold does matter here.
+ */
+enum ticket { IDLE, CLAIMED, CANCELLED, SUBMITTED };
+
+static struct {
+	enum ticket ticket[3][PAGES];	/* by block of a range */
+	struct fpt_batch batch;
+	bool submitted;			/* the batch */
+	fpt_pfn_t got, nr_got;		/* by fpt_get_hints() */
+	unsigned long cancelled, looked_twice, in_flight, reported, hints;
+} tickets;
+
+/* For each block b of range r that pages [pfn, pfn + nr) lie in. */
+#define FOR_BLOCKS_OF(r, pfn, nr) \
+	for (unsigned long b = ((pfn) - model.w->t.back.range[r].base) >> model.order, \
+	     last_b = ((pfn) + (nr) - 1 - model.w->t.back.range[r].base) >> model.order; \
+	     b <= last_b; b++)
+
+static unsigned int range_of_pfn(fpt_pfn_t pfn)
+{
+	unsigned int r = 0;
+
+	while (pfn - model.range[r].pfn >= model.range[r].nr)
+		r++;
+	return r;
+}
+
+static enum ticket *ticket_of(fpt_pfn_t pfn)
+{
+	unsigned int r = range_of_pfn(pfn);
+
+	return &tickets.ticket[r][(pfn - model.w->t.back.range[r].base) >> model.order];
+}
+
+static bool block_is(fpt_pfn_t pfn, bool of_base)
+{
+	fpt_pfn_t i;
+
+	for (i = 0; i < 1ul << model.order; i++) {
+		unsigned int r = range_of_pfn(pfn + i);
+		unsigned long page = model.range[r].first + (pfn + i - model.range[r].pfn);
+
+		if (of_base ? !model.base[page] : model.held[page])
+			return false;
+	}
+	return true;
+}
+
+/* What fpt_alloc() has to say of these pages. */
+static int ticket_alloc(fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	unsigned int r = range_of_pfn(pfn);
+	int result = FPT_OK;
+
+	FOR_BLOCKS_OF(r, pfn, nr) {
+		tickets.cancelled += tickets.ticket[r][b] == CLAIMED;
+		if (tickets.ticket[r][b] == CLAIMED)
+			tickets.ticket[r][b] = CANCELLED;
+		if (tickets.ticket[r][b] == SUBMITTED)
+			result = FPT_IN_FLIGHT;
+	}
+	tickets.in_flight += result != FPT_OK;
+	return result;
+}
+
+static void ticket_claim(void)
+{
+	struct fpt_batch *b = &tickets.batch;
+	unsigned int i;
+
+	if (model.w->rep.over) {
+		fpt_pass_begin(&model.w->rep);
+		model_fold();
+	}
+	model.w->rep.policy.batch = 1 + chance(4);
+	fpt_pass_claim(&model.w->rep, b);
+	tickets.submitted = false;
+	for (i = 0; i < b->nr; i++) {
+		assert_int_equal(*ticket_of(b->range[i].pfn), IDLE);
+		assert_true(block_is(b->range[i].pfn, true));
+		*ticket_of(b->range[i].pfn) = CLAIMED;
+	}
+}
+
+static void ticket_submit(void)
+{
+	struct fpt_batch *b = &tickets.batch, claimed = *b;
+	unsigned int i, n = 0;
+
+	fpt_pass_submit(&model.w->rep, b);
+	model_fold();
+	tickets.submitted = true;
+	for (i = 0; i < claimed.nr; i++) {
+		enum ticket *ticket = ticket_of(claimed.range[i].pfn);
+		bool free = block_is(claimed.range[i].pfn, false);
+
+		if (*ticket == CLAIMED && free) {
+			assert_true(n < b->nr && b->range[n].pfn == claimed.range[i].pfn);
+			n++;
+			*ticket = SUBMITTED;
+			continue;
+		}
+		tickets.looked_twice += *ticket == CLAIMED;
+		tickets.cancelled += *ticket == CLAIMED;
+		*ticket = IDLE;
+	}
+	assert_int_equal(n, b->nr);
+}
+
+static void ticket_complete(bool ok)
+{
+	struct fpt_batch *b = &tickets.batch;
+	unsigned int i;
+
+	for (i = 0; i < b->nr; i++)
+		*ticket_of(b->range[i].pfn) = IDLE;
+	tickets.reported += ok && tickets.submitted ? b->nr : 0;
+	if (tickets.submitted)
+		fpt_pass_complete(&model.w->rep, b, ok);
+	else
+		fpt_pass_drop(&model.w->rep, b);
+}
+
+static void ticket_put(void)
+{
+	fpt_pfn_t i;
+
+	for (i = 0; i < tickets.nr_got; i += 1ul << model.order)
+		*ticket_of(tickets.got + i) = IDLE;
+	fpt_put_hints(&model.w->t, tickets.got, tickets.nr_got);
+	tickets.reported += tickets.nr_got >> model.order;
+	tickets.nr_got = 0;
+}
+
+static void ticket_get(void)
+{
+	unsigned long before = stats_of(model.w).count[FPT_STAT_CANCELLED], looks;
+	fpt_pfn_t i, block = 1ul << model.order;
+
+	tickets.got = chance(2) ? 0 : model.range[chance(3)].pfn;
+	tickets.nr_got = fpt_get_hints(&model.w->t, &tickets.got, block * (1 + chance(40)));
+	/* What was claimed, and was not free. */
+	looks = (stats_of(model.w).count[FPT_STAT_CANCELLED] - before) >> model.order;
+	tickets.looked_twice += looks;
+	tickets.cancelled += looks;
+	/* One cut or more; or nothing was claimed, and who is to say what was folded. */
+	fold(model.w);
+	model_fold();
+	for (i = 0; i < tickets.nr_got; i += block) {
+		assert_int_equal(*ticket_of(tickets.got + i), IDLE);
+		assert_true(block_is(tickets.got + i, false));
+		*ticket_of(tickets.got + i) = SUBMITTED;
+	}
+	tickets.hints += tickets.nr_got > 0;
+}
+
+static void ticket_check(void)
+{
+	static const unsigned long words[] = { FPT_TICKET_IDLE, FPT_TICKET_CLAIMED, FPT_TICKET_IDLE,
+					       FPT_TICKET_SUBMITTED };
+	unsigned long b;
+	unsigned int r, i;
+
+	for (r = 0; r < 3; r++)
+		for (b = 0; b < model.w->t.back.range[r].nr_blocks; b++)
+			assert_int_equal(model.w->t.back.range[r].ticket[b].v & FPT_TICKET_STATE,
+					 words[tickets.ticket[r][b]]);
+	for (i = 0; i < model.nr_pages; i++) {
+		assert_int_equal(base(model.w, pfn_of(i)), model.base[i]);
+		assert_int_equal(state_of(&model.w->t, pfn_of(i)), !model.held[i]);
+	}
+	check_table(model.w);
+}
+
+/* An event of a page that is on its way to the host. */
+static void ticket_disturb(void)
+{
+	fpt_pfn_t pfn = tickets.got;
+	unsigned int r;
+
+	if (tickets.batch.nr && (chance(2) || !tickets.nr_got))
+		pfn = tickets.batch.range[chance(tickets.batch.nr)].pfn;
+	else if (!tickets.nr_got)
+		return;
+	pfn += chance(1u << model.order);
+	r = range_of_pfn(pfn);
+	lockstep_event(chance(CPUS), model.range[r].first + (unsigned int)(pfn - model.range[r].pfn),
+		       0);
+}
+
+static void lockstep_tickets(unsigned int order, unsigned long sets, unsigned int steps,
+			     unsigned long *looked_twice)
+{
+	unsigned int fill = 8, cpu = 0, r;
+	unsigned long b;
+
+	memset(&tickets, 0, sizeof(tickets));
+	lockstep_begin(order, sets, FPT_TICKET);
+	expected_of_alloc = ticket_alloc;
+	while (steps--) {
+		if (chance(20) == 0)
+			lockstep_fill();
+		if (chance(100) == 0)
+			fill = chance(9);
+		if (chance(8) == 0)
+			cpu = chance(CPUS);
+		lockstep_any(cpu, fill);
+		if (chance(4) == 0)
+			ticket_disturb();
+		if (chance(8) == 0 && !tickets.batch.nr)
+			ticket_claim();
+		if (chance(8) == 0 && tickets.batch.nr && !tickets.submitted)
+			ticket_submit();
+		if (chance(20) == 0)
+			ticket_complete(chance(4));
+		if (chance(60) == 0)
+			tickets.nr_got ? ticket_put() : ticket_get();
+		if (chance(16) == 0)
+			ticket_check();
+	}
+	expected_of_alloc = NULL;
+	ticket_complete(true);
+	ticket_put();
+	assert_int_equal(stats_of(model.w).count[FPT_STAT_CANCELLED], tickets.cancelled << order);
+	assert_int_equal(stats_of(model.w).count[FPT_STAT_REPORTED], tickets.reported << order);
+	assert_int_equal(stats_of(model.w).count[FPT_STAT_LATE], 0);
+	model.w->rep.policy.batch = 32;
+	model.w->rep.policy.max_in_flight = PAGES;
+	pass(model.w);
+	pass(model.w);
+	/* All that is free has been reported. */
+	for (r = 0; r < 3; r++)
+		for (b = 0; b < model.w->t.back.range[r].nr_blocks; b++) {
+			long page = block_page(r, b);
+
+			if (page >= 0 && block_is(pfn_of((unsigned int)page), false))
+				assert_true(fpt_xbitmap_test_block(
+					model.w->t.back.range[r].reported, b));
+		}
+	assert_int_equal(pass(model.w), 0);
+	/* Large blocks are full too rarely. */
+	if (order <= 3)
+		assert_true(tickets.cancelled && tickets.in_flight && tickets.reported &&
+			    tickets.hints);
+	*looked_twice += tickets.looked_twice;
+	*looked_twice += !front(&model.w->t)->sections;	/* no need */
+	tracker_free(model.w);
+}
+
+static void test_lockstep_tickets(void **state)
+{
+	static const unsigned int orders[] = { 0, 3, 6, 9 };
+	const char *env = getenv("FPT_TEST_SEEDS");
+	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
+	unsigned long looked_twice = 0;
+
+	(void)state;
+	for (i = 1; i <= seeds; i++)
+		for (o = 0; o < COUNT(orders); o++) {
+			seed = i * 1000 + o;
+			lockstep_tickets(orders[o], 1, 4000, &looked_twice);
+			lockstep_tickets(orders[o], 16, 4000, &looked_twice);
+		}
+	assert_true(!seeds || looked_twice > 0);
 }
 
 #ifdef FPT_MODEL
@@ -2470,7 +2850,8 @@ static void test_storm(void **state)
 	cmocka_unit_test(test_slow_edge), \
 	cmocka_unit_test(test_remove), \
 	cmocka_unit_test(test_sections), \
-	cmocka_unit_test(test_lockstep)
+	cmocka_unit_test(test_lockstep), \
+	cmocka_unit_test(test_lockstep_tickets)
 
 /* An argument is a pattern of tests to run. */
 int main(int argc, char **argv)
@@ -2480,6 +2861,8 @@ int main(int argc, char **argv)
 		COMMON_TESTS,
 		cmocka_unit_test(test_private_lines),
 		cmocka_unit_test(test_steps),
+		cmocka_unit_test(test_cuts),
+		cmocka_unit_test(test_orders_of_tickets),
 	};
 	size_t n = 0, i;
 	int failed;

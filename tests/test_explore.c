@@ -30,7 +30,7 @@
 #define MAX_PAGES 4224u		/* three levels of hints at order 0 */
 #define MAX_OPS 14
 #define MAX_REPORTERS (EXPLORE_MAX_THREADS + 1)
-#define MEMORY (16 * 1024)
+#define MEMORY (32 * 1024)
 
 void (*fpt_model_hook)(const struct fpt_model_access *access);
 unsigned int fpt_model_cpu;
@@ -94,8 +94,10 @@ struct scenario {
 	unsigned int cpu[EXPLORE_MAX_THREADS];
 	int bound;
 	bool may_drop;
+	bool drained;				/* with sections: at the end the back has it all */
 	enum fpt_protocol protocol;
 	bool report_again;
+	bool no_sections;			/* delta */
 	struct op before[MAX_OPS];		/* all pages are held at first */
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 	struct op after[MAX_OPS];
@@ -436,7 +438,13 @@ static bool is_coarse(unsigned long page)
 	return fpt_xbitmap_is_coarse(&w.t.back, page);
 }
 
-/* In how many places the array holds a page. */
+/* The bits are right, here at once or after a fold. */
+static bool is_exact(void)
+{
+	return fpt_tracker(&w.t)->retracts || fpt_tracker(&w.t)->toggles;
+}
+
+/* In how many places the array holds a page. With sections: of what was appended only. */
 static unsigned int places(unsigned long page)
 {
 	struct fpt_array *a = w.t.front[FPT_SLOT_ARRAY];
@@ -445,7 +453,7 @@ static unsigned int places(unsigned long page)
 
 	for (cpu = 0; cpu < w.t.nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++)
-			for (i = 0; i < a->entries; i++) {
+			for (i = 0; i < (a->sections ? a->cpu[cpu].nr[gen].v : a->entries); i++) {
 				unsigned long run = a->cpu[cpu].slot[gen][i].v;
 
 				n += run &&
@@ -508,20 +516,23 @@ static void check_invariants(const struct fpt_stats *stats)
 		b = (unsigned int)(p >> s->order);
 		if (running->froze && g.block[b].v)
 			continue;
-		if (fpt_tracker(&w.t)->retracts && !is_coarse(p) &&
+		if (is_exact() && !is_coarse(p) &&
 		    fpt_xbitmap_test(&w.t.back, p) == g.owned[p])
 			wrong("page %lu: owned %d, and so is its bit", p, g.owned[p]);
-		if (!fpt_tracker(&w.t)->retracts && !g.owned[p] && !places(p))
+		if (!is_exact() && !g.owned[p] && !places(p))
 			lost++;
-		if (!fpt_tracker(&w.t)->retracts && !running->froze && places(p) > 1 &&
+		if (!is_exact() && !running->froze && places(p) > 1 &&
 		    stats->count[FPT_STAT_ALLOCATED] == 0)
 			wrong("page %lu is in %u places", p, places(p));
 	}
+	for (p = 0; s->drained && !fpt_model_no_sections && p < s->nr_pages; p++)
+		if (!g.owned[p] && !fpt_xbitmap_test(&w.t.back, p))
+			wrong("page %lu was not drained", p);
 	if (lost != dropped && !running->froze)
 		wrong("%lu pages lost, %lu counted as dropped", lost, dropped);
 	if (dropped && !s->may_drop)
 		wrong("%lu pages dropped", dropped);
-	for (p = 0; fpt_tracker(&w.t)->retracts && p < s->nr_pages; p = next_page(p, block)) {
+	for (p = 0; is_exact() && p < s->nr_pages; p = next_page(p, block)) {
 		bool hinted = fpt_xbitmap_test_block(r->hinted[0], p >> s->order);
 
 		b = (unsigned int)(p >> s->order);
@@ -593,6 +604,8 @@ static void check(void *arg)
 
 	(void)arg;
 	run_ops(s->after, &w.caller[EXPLORE_MAX_THREADS]);
+	if (fpt_tracker(&w.t)->toggles)
+		fpt_drain(&w.t);
 	fpt_get_stats(&w.t, &stats);
 	check_invariants(&stats);
 	check_reports(stats.count[FPT_STAT_DROPPED]);
@@ -644,17 +657,20 @@ static void setup(void *arg)
 static unsigned int build(const struct scenario *scenario)
 {
 	struct fpt_config config = { .ops = scenario->ops, .nr_cpus = 2, .order = scenario->order,
-				     .array_entries = scenario->entries,
+				     .array_entries = scenario->entries, .delta_sets = 1,
 				     .protocol = scenario->protocol,
 				     .report_again = scenario->report_again };
 	struct fpt_mem mem = { w.memory, MEMORY, false };
 	unsigned int i, nr_threads = 0;
+	bool no_sections = fpt_model_no_sections;
 	size_t size;
 
 	s = scenario;
 	memset(&g, 0, sizeof(g));
 	memset(w.caller, 0, sizeof(w.caller));
+	fpt_model_no_sections |= s->no_sections;
 	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
+	fpt_model_no_sections = no_sections;
 	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
 	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
 		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) -
@@ -703,6 +719,9 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	e->thread = run_thread;
 	e->check = check;
 	e->bound = scenario->bound;
+	/* Sections conflict with whatever is done on their CPU: too many orders. */
+	if (e->bound < 0 && scenario->ops == &fpt_array_ops && !fpt_model_no_sections)
+		e->bound = 3;
 	if (more && e->bound >= 0)
 		e->bound = e->bound + atoi(more) > 0 ? e->bound + atoi(more) : 0;
 	e->quiet_memory[0].first = (const char *)w.t.percpu;
@@ -724,6 +743,8 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 #define A(order_, nr, each) .ops = &fpt_array_ops, .order = order_, .nr_pages = nr, .entries = each
 #define L(order_, nr) .ops = &fpt_lockmap_ops, .order = order_, .nr_pages = nr
 #define T(order_, nr) X(order_, nr), .protocol = FPT_TICKET
+/* Reporters on a CPU of their own: a step there would end what hooks do in a section. */
+#define D(order_, nr) .ops = &fpt_delta_ops, .order = order_, .nr_pages = nr, .protocol = FPT_TICKET
 #define EXHAUST .bound = -1
 
 static const struct scenario scenarios[] = {
@@ -843,6 +864,15 @@ static const struct scenario scenarios[] = {
 	{ .name = "array: extension, two drains", A(1, 8, 3), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN }, { DRAIN } } },
+	{ .name = "array: append, drain elsewhere", A(1, 8, 3), EXHAUST,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { FREE(2, 0), FREE(4, 0) }, { DRAIN } } },
+	{ .name = "array: extension, drain elsewhere", A(1, 8, 2), EXHAUST,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { FREE(1, 0), FREE(2, 0) }, { DRAIN, DRAIN } } },
+	{ .name = "array: two drains, append between", A(1, 8, 3), EXHAUST, .drained = true,
+	  .before = { FREE(0, 0) }, .cpu = { 0, 1 },
+	  .thread = { { DRAIN }, { FREE(3, 0), DRAIN } } },
 	{ .name = "array: drain after drain", A(1, 8, 2), EXHAUST,
 	  .before = { FREE(0, 0) },
 	  .thread = { { FREE(1, 0), FREE(3, 0) }, { DRAIN, DRAIN } } },
@@ -979,20 +1009,91 @@ static const struct scenario scenarios[] = {
 	{ .name = "ticket: report again", T(0, 2), .bound = 2, .report_again = true,
 	  .before = { FREE(0, 1), GET },
 	  .thread = { { PUT, GET }, { USE(0, 0) }, { USE(1, 0) } } },
+	/*
+	 * The delta: what is not in the base when a claim is published comes there before the second
+	 * look, or its hook sees the claim. An owner has written when the second look comes.
+	 */
+	{ .name = "delta: one page", D(0, 1), .bound = 3, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE(0, 0) }, { PASS } } },
+	{ .name = "delta: kept", D(0, 1), .bound = 3, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { ALLOC(0, 0) }, { SUBMIT, COMPLETE } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: kept, claimed", D(0, 1), EXHAUST, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { ALLOC(0, 0) } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: in the delta, claimed", D(0, 1), EXHAUST, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN, ALLOC(0, 0), FREE(0, 0), CLAIM },
+	  .thread = { { HAND_OVER, COMPLETE }, { ALLOC(0, 0) } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: two owners", D(1, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE }, { ALLOC(1, 0) } },
+	  .after = { FREE(1, 0) } },
+	{ .name = "delta: from CPU to CPU", D(0, 1), .bound = 3, .cpu = { 1, 1 },
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE, SUBMIT, COMPLETE } } },
+	{ .name = "delta: slow, no room", D(9, 2560), .bound = 1, .cpu = { 0, 1 },
+	  .before = { FREE(2048, 9), DRAIN, FREE(0, 0), FREE(512, 0), FREE(1024, 0), FREE(1536, 0) },
+	  .thread = { { USE(2048, 0) }, { SUBMIT, COMPLETE, SUBMIT, COMPLETE } } },
+	{ .name = "delta: two blocks, one cut", D(0, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { SUBMIT, COMPLETE }, { USE(1, 0) } } },
+	{ .name = "delta: across blocks", D(1, 4), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 2), DRAIN },
+	  .thread = { { USE(1, 1) }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: across words", D(7, 128), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 7), DRAIN },
+	  .thread = { { USE(32, 6) }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: two reporters", D(0, 1), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE(0, 0) }, { PASS }, { SUBMIT, COMPLETE } } },
+	{ .name = "delta: a fold meanwhile", D(0, 1), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { ALLOC(0, 0) }, { SUBMIT, COMPLETE }, { DRAIN } },
+	  .after = { FREE(0, 0) } },
+	{ .name = "delta: wait", D(0, 1), .bound = 2, .cpu = { 0, 1 },
+	  .before = { FREE(0, 0), DRAIN },
+	  .thread = { { USE_WAIT(0, 0), USE_WAIT(0, 0) }, { PASS } } },
+	{ .name = "delta: get, put", D(0, 2), .bound = 2, .cpu = { 0, 1, 1 },
+	  .before = { FREE(0, 1), DRAIN },
+	  .thread = { { USE(0, 0) }, { GET, PUT }, { USE(1, 0) } } },
+	/* No set has room: the base is toggled beside what is in a delta. */
+	{ .name = "delta: slow", D(0, 1), .bound = 2, .cpu = { 0, 1 }, .no_sections = true,
+	  .before = { FREE(0, 0) },
+	  .thread = { { USE(0, 0), ALLOC(0, 0) }, { PASS } },
+	  .after = { FREE(0, 0) } },
 	{ .name = "ticket: lockmap", L(1, 2), .protocol = FPT_TICKET, .bound = 3,
 	  .before = { FREE(0, 1) },
 	  .thread = { { USE_WAIT(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },
 };
 
-static void test_scenario(void **state)
+static void run_scenario(const struct scenario *scenario, const char *name)
 {
-	struct explore e = { .freeze = 0 };
+	struct explore e = { .name = name };
 
-	explore_scenario(*state, &e);
+	explore_scenario(scenario, &e);
 	assert_int_equal(e.failure, EXPLORE_FINE);
 	if (getenv("FPT_TEST_VERBOSE"))
 		print_message("%9lu runs, %8lu cut, %5.1f steps\n", e.runs, e.cut,
 			      e.runs ? (double)e.steps / (double)(e.runs + e.cut) : 0);
+}
+
+/* The array has a way without sections, too. */
+static void test_scenario(void **state)
+{
+	const struct scenario *scenario = *state;
+	char name[80];
+
+	run_scenario(scenario, scenario->name);
+	if (scenario->ops != &fpt_array_ops)
+		return;
+	snprintf(name, sizeof(name), "%s, no sections", scenario->name);
+	fpt_model_no_sections = true;
+	run_scenario(scenario, name);
+	fpt_model_no_sections = false;
 }
 
 /*
@@ -1027,7 +1128,7 @@ static const struct scenario freezes[] = {
 	  .thread = { { CLAIM, HAND_OVER, COMPLETE }, { USE(0, 0), USE(2, 0) }, { PASS } } },
 };
 
-static void test_freeze(void **state)
+static void freeze(const struct scenario *scenario, const char *how)
 {
 	struct explore e = { .freeze = 0 };
 	char name[80];
@@ -1036,13 +1137,24 @@ static void test_freeze(void **state)
 
 	do {
 		e.freeze++;
-		snprintf(name, sizeof(name), "%s, step %u", ((const struct scenario *)*state)->name,
-			 e.freeze);
+		snprintf(name, sizeof(name), "%s%s, step %u", scenario->name, how, e.freeze);
 		e.name = name;
-		explore_scenario(*state, &e);
+		explore_scenario(scenario, &e);
 		assert_int_equal(e.failure, EXPLORE_FINE);
 	} while (e.froze || (replay && e.freeze < 100));
 	assert_true(e.freeze > 5);
+}
+
+static void test_freeze(void **state)
+{
+	const struct scenario *scenario = *state;
+
+	freeze(scenario, "");
+	if (scenario->ops != &fpt_array_ops)
+		return;
+	fpt_model_no_sections = true;
+	freeze(scenario, ", no sections");
+	fpt_model_no_sections = false;
 }
 
 /* The exemption from I4: here, a frozen hook does keep others waiting. */
@@ -1108,8 +1220,11 @@ static void test_private_lines(void **state)
 
 	(void)state;
 	for (nr_cpus = 1; nr_cpus <= 256; nr_cpus += nr_cpus < 9 ? 1 : nr_cpus / 2)
-		for (i = 0; i < sizeof(entries) / sizeof(entries[0]); i++)
-			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i]), 0);
+		for (i = 0; i < 2 * COUNT(entries); i++) {
+			fpt_model_no_sections = i % 2;
+			assert_int_equal(shared_lines(&fpt_array_ops, nr_cpus, 4, entries[i / 2]), 0);
+		}
+	fpt_model_no_sections = false;
 	assert_int_equal(shared_lines(&fpt_array_ops, 256, 4, 2), 0);
 	/* Pages of one block: the bitmap's line goes from CPU to CPU. A lock's always does. */
 	assert_true(shared_lines(&fpt_xbitmap_ops, 2, 4, 0) > 0);

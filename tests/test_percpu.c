@@ -1,10 +1,24 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * test_percpu.c - per-CPU additions in user space: by restartable sections, and without
+ * test_percpu.c - per CPU in user space: by restartable sections, and without
+ *
+ * Additions; the sections that array and bitmap are made of; and these two trackers by threads that
+ * come, go and are moved, on CPUs that they do not know, in a child, and interrupted again and again.
  *
  * Run as it is, and with glibc's registration switched off (GLIBC_TUNABLES), where the same calls
  * are atomic.
  */
+
+#ifdef __x86_64__
+#define INTERRUPTS
+/* Flags, and nothing else, are lost here. A signal in a section ends it. */
+#define FPT_USER_RSEQ_INJECT(point) \
+	"cmpl $" #point ", test_point(%%rip)\n\t" \
+	"jne 9f\n\t" \
+	"int3\n" \
+	"9:\n\t"
+#endif
+
 #include <fpt/fpt.h>
 
 #include <pthread.h>
@@ -13,12 +27,18 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/time.h>
+#include <sys/wait.h>
+#include <unistd.h>
 #include <cmocka.h>
 
 #define THREADS 6
 #define ADDS 400000ul
 #define CPUS 64u
+
+extern int test_point;		/* where to interrupt, -1: nowhere */
+int test_point = -1;
 
 static struct fpt_percpu count[CPUS + 1];
 static cpu_set_t allowed;
@@ -155,14 +175,347 @@ static void test_exact(void **state)
 		      fpt_load(&count[CPUS].count[0], relaxed), sum);
 }
 
-int main(void)
+/* What the sections look at, and what they write when they refuse: nothing. */
+static void test_sections(void **state)
+{
+	unsigned int here = (unsigned int)nth_cpu(0), cpu;
+	const unsigned long far = 1ul << 40;	/* above what an instruction can hold */
+	fpt_atomic_t e, a, slot;
+	unsigned int wrong;
+
+	(void)state;
+	pin((int)here);
+	if (!fpt_sections()) {
+		e.v = a.v = slot.v = 7;
+		assert_false(fpt_section_or(here, &e, 7, &a, 8));
+		assert_false(fpt_section_and(here, &e, 7, &a, 8));
+		assert_false(fpt_section_replace(here, &e, 7, &a, 7, 8));
+		assert_false(fpt_section_append(here, &e, 7, &a, 7, &slot, 8));
+		assert_int_equal(e.v + a.v + slot.v, 21);
+		return;
+	}
+	for (wrong = 0; wrong < 4; wrong++) {
+		bool fine = !wrong;
+
+		/* Wrong: the epoch, its upper half, the CPU. */
+		e.v = wrong == 1 ? far + 8 : wrong == 2 ? 7 : far + 7;
+		cpu = wrong == 3 ? here + 1 : here;
+		a.v = 5;
+		slot.v = 1;
+		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &a, far + 2), fine);
+		assert_int_equal(a.v, fine ? far + 7 : 5);
+		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &a, far + 6), fine);
+		assert_int_equal(a.v, fine ? far + 6 : 5);
+		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &a, a.v, 3 * far), fine);
+		assert_int_equal(a.v, fine ? 3 * far : 5);
+		assert_int_equal(fpt_section_append(cpu, &e, far + 7, &a, a.v, &slot, far), fine);
+		assert_int_equal(a.v, fine ? 3 * far + 1 : 5);
+		assert_int_equal(slot.v, fine ? far : 1);
+	}
+	/* What each compares besides. */
+	e.v = 7;
+	a.v = far + 4;
+	assert_false(fpt_section_replace(here, &e, 7, &a, 4, 9));
+	assert_false(fpt_section_append(here, &e, 7, &a, 4, &slot, 9));
+	assert_int_equal(a.v, far + 4);
+	assert_int_equal(slot.v, 1);
+	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+}
+
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+/*
+ * Sections that are interrupted, at each of their points: what they see and write changes meanwhile.
+ * One that went on would write all the same.
+ */
+static struct {
+	fpt_atomic_t e, a, slot;
+	unsigned int signals;
+} inject;
+
+static void on_trap(int number)
+{
+	(void)number;
+	inject.signals++;
+	inject.e.v = 8;
+	inject.a.v |= 0xf00;
+	test_point = -1;
+}
+
+static void inject_at(int point)
+{
+	memset(&inject, 0, sizeof(inject));
+	inject.a.v = 6;
+	test_point = point;
+}
+
+static void test_interrupted(void **state)
+{
+	struct sigaction act = { .sa_handler = on_trap };
+	unsigned int here = (unsigned int)nth_cpu(0);
+	unsigned long other;
+	int point;
+	bool done;
+
+	(void)state;
+	if (!fpt_sections())
+		skip();
+	pin((int)here);
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (point = 0; point <= 5; point++) {
+		/* After 5 it is done. or and and have no points 3 and 4, replace has no 4. */
+		inject_at(point);
+		done = fpt_section_or(here, &inject.e, 0, &inject.a, 1);
+		assert_int_equal(inject.signals, point < 3 || point == 5);
+		assert_int_equal(done, point >= 3);
+		other = inject.signals ? 0xf00 : 0;
+		assert_int_equal(inject.a.v, other + 6 + done);
+		inject_at(point);
+		done = fpt_section_and(here, &inject.e, 0, &inject.a, ~2ul);
+		assert_int_equal(done, point >= 3);
+		assert_int_equal(inject.a.v, other + (done ? 4 : 6));
+		inject_at(point);
+		done = fpt_section_replace(here, &inject.e, 0, &inject.a, 6, 9);
+		assert_int_equal(inject.signals, point != 4);
+		assert_int_equal(done, point >= 4);
+		other = inject.signals ? 0xf00 : 0;
+		assert_int_equal(inject.a.v, other + (done ? 9 : 6));
+		/* append: interrupted behind the slot, it leaves that, and nr. */
+		inject_at(point);
+		done = fpt_section_append(here, &inject.e, 0, &inject.a, 6, &inject.slot, 9);
+		assert_int_equal(inject.signals, 1);
+		assert_int_equal(done, point == 5);
+		assert_int_equal(inject.a.v, 0xf06 + done);
+		assert_int_equal(inject.slot.v, point >= 4 ? 9 : 0);
+	}
+	test_point = -1;
+	signal(SIGTRAP, SIG_DFL);
+	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+}
+#endif
+
+/*
+ * The trackers that are made of sections.
+ */
+#define PAGES 4096u
+
+struct tracker {
+	struct fpt t;
+	void *front, *range;
+};
+
+static struct tracker *tracker_new(const struct fpt_ops *ops, unsigned int nr_cpus)
+{
+	struct fpt_config config = { .ops = ops, .nr_cpus = nr_cpus, .order = 3,
+				     .array_entries = PAGES };
+	struct tracker *w = aligned_alloc(FPT_CACHE_LINE, sizeof(*w));
+	struct fpt_mem m = { NULL, fpt_size(&config), true };
+
+	assert_non_null(w);
+	memset(w, 0, sizeof(*w));
+	m.base = w->front = fpt_memory_get(m.size);
+	assert_int_equal(fpt_init(&w->t, &config, &m), FPT_OK);
+	m = (struct fpt_mem){ NULL, fpt_range_size(&w->t, 0, PAGES, true), true };
+	m.base = w->range = fpt_memory_get(m.size);
+	assert_int_equal(fpt_add_range(&w->t, 0, PAGES, &m), FPT_OK);
+	return w;
+}
+
+static void tracker_free(struct tracker *w)
+{
+	fpt_destroy(&w->t);
+	fpt_memory_put(w->front, 0);
+	fpt_memory_put(w->range, 0);
+	free(w);
+}
+
+static struct fpt_stats stats_of(struct tracker *w)
+{
+	struct fpt_stats stats;
+
+	fpt_get_stats(&w->t, &stats);
+	return stats;
+}
+
+/* After two drains the back has the pages below nr, and no other. */
+static bool found(struct tracker *w, unsigned int nr)
+{
+	unsigned int i;
+
+	fpt_drain(&w->t);
+	fpt_drain(&w->t);
+	for (i = 0; i < PAGES; i++)
+		if (fpt_xbitmap_test(&w->t.back, i) != (i < nr))
+			return false;
+	return true;
+}
+
+/* A CPU that the tracker does not know writes the back, as does one whose thread has no area. */
+static void test_unknown_cpu(void **state)
+{
+	struct tracker *w = tracker_new(*state, 1);
+	int here = nth_cpu(1);
+	unsigned int i;
+
+	if (here < 1) {
+		tracker_free(w);
+		skip();
+	}
+	pin(here);
+	for (i = 0; i < 100; i += 2)
+		fpt_free(&w->t, i, 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_SLOW], fpt_sections() ? 50 : 0);
+	for (i = 0; i < 100; i += 2)
+		assert_int_equal(fpt_xbitmap_test(&w->t.back, i), fpt_sections());
+	/* Words and leaves at once. */
+	fpt_free(&w->t, 0, 7);
+	assert_true(found(w, 128));
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 50 + 128);
+	assert_int_equal(stats_of(w).count[FPT_STAT_DROPPED], 0);
+	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
+	tracker_free(w);
+}
+
+/* Threads that come, free a few pages, and go, while others drain: nothing is lost. */
+#define COMING 64u
+#define FREES 16u
+
+static struct {
+	struct tracker *w;
+	fpt_atomic_t over, drains;
+} coming;
+
+static void *comes(void *arg)
+{
+	unsigned int i, first = (unsigned int)(uintptr_t)arg * FREES;
+
+	for (i = first; i < first + FREES; i++)
+		fpt_free(&coming.w->t, i, 0);
+	return NULL;
+}
+
+static void *mover(void *arg)
+{
+	(void)arg;
+	while (!fpt_load(&coming.over, acquire)) {
+		fpt_drain(&coming.w->t);
+		fpt_fetch_add(&coming.drains, 1, relaxed);
+		fpt_user_sched_yield();
+	}
+	return NULL;
+}
+
+static void test_coming(void **state)
+{
+	pthread_t thread[COMING], drainer[2];
+	unsigned int round, i;
+
+	for (round = 0; round < 20; round++) {
+		coming.w = tracker_new(*state, CPUS);
+		fpt_store(&coming.over, 0, relaxed);
+		for (i = 0; i < 2; i++)
+			assert_int_equal(pthread_create(&drainer[i], NULL, mover, NULL), 0);
+		for (i = 0; i < COMING; i++)
+			assert_int_equal(pthread_create(&thread[i], NULL, comes,
+							(void *)(uintptr_t)i), 0);
+		for (i = 0; i < COMING; i++)
+			pthread_join(thread[i], NULL);
+		fpt_store(&coming.over, 1, release);
+		for (i = 0; i < 2; i++)
+			pthread_join(drainer[i], NULL);
+		assert_true(found(coming.w, COMING * FREES));
+		assert_int_equal(stats_of(coming.w).count[FPT_STAT_FREED], COMING * FREES);
+		tracker_free(coming.w);
+	}
+}
+
+/* A child's tracker is a copy, and its sections and fence work as the parent's. */
+static void test_fork(void **state)
+{
+	struct tracker *w = tracker_new(*state, CPUS);
+	unsigned int i;
+	int status;
+	pid_t child;
+
+	for (i = 0; i < 100; i++)
+		fpt_free(&w->t, i, 0);
+	child = fork();
+	assert_true(child >= 0);
+	if (!child) {
+		for (i = 100; i < 200; i++)
+			fpt_free(&w->t, i, 0);
+		_exit(!found(w, 200));
+	}
+	assert_int_equal(waitpid(child, &status, 0), child);
+	assert_int_equal(status, 0);
+	assert_true(found(w, 100));
+	tracker_free(w);
+}
+
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+/* Every section of a hook is interrupted, again and again: a hook gives up, and writes the back. */
+static unsigned int left, traps;
+
+static void on_trap_again(int number)
+{
+	(void)number;
+	traps++;
+	if (!--left)
+		test_point = -1;
+}
+
+static void test_bound(void **state)
+{
+	const unsigned int attempts = FPT_ARRAY_ATTEMPTS + 1;
+	struct sigaction act = { .sa_handler = on_trap_again };
+	struct tracker *w;
+	unsigned int i, slow;
+
+	if (!fpt_sections())
+		skip();
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	for (i = 1; i < 2 * attempts; i++) {
+		w = tracker_new(*state, CPUS);
+		fpt_free(&w->t, 1, 0);		/* its leaf is there */
+		left = i;
+		traps = 0;
+		test_point = 2;			/* no point of an addition */
+		fpt_free(&w->t, 0, 0);
+		test_point = -1;
+		assert_true(traps <= attempts);
+		slow = (unsigned int)stats_of(w).count[FPT_STAT_SLOW];
+		assert_int_equal(slow, fpt_xbitmap_test(&w->t.back, 0));
+		assert_true(i < 2 * attempts - 1 || slow == 1);
+		assert_true(i > 1 || slow == 0);
+		assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 2);
+		assert_true(found(w, 2));
+		tracker_free(w);
+	}
+	signal(SIGTRAP, SIG_DFL);
+}
+#endif
+
+#define OF_TRACKERS(test) \
+	{ #test ", array", test, NULL, NULL, (void *)(uintptr_t)&fpt_array_ops }, \
+	{ #test ", bitmap", test, NULL, NULL, (void *)(uintptr_t)&fpt_bitmap_ops }
+
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_wrong_cpu),
 		cmocka_unit_test(test_more_cpus),
 		cmocka_unit_test(test_exact),
+		cmocka_unit_test(test_sections),
+		OF_TRACKERS(test_unknown_cpu),
+		OF_TRACKERS(test_coming),
+		OF_TRACKERS(test_fork),
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+		cmocka_unit_test(test_interrupted),
+		OF_TRACKERS(test_bound),
+#endif
 	};
 
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
 	if (sched_getaffinity(0, sizeof(allowed), &allowed))
 		return 1;
 	return cmocka_run_group_tests(tests, NULL, NULL);

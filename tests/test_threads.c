@@ -789,6 +789,8 @@ int main(int argc, char **argv)
 		{ "array2019", &fpt_array2019_ops, 100, true, FPT_ISOLATE },
 		{ "xbitmap, tickets", &fpt_xbitmap_ops, 0, true, FPT_TICKET },
 		{ "lockmap, tickets", &fpt_lockmap_ops, 0, true, FPT_TICKET },
+		{ "delta, tickets", &fpt_delta_ops, 0, true, FPT_TICKET },
+		{ "delta, 1 set, tickets", &fpt_delta_ops, 1, true, FPT_TICKET },
 	};
 	static char name[1 + 2 * sizeof(runs) / sizeof(runs[0])][40];
 	struct CMUnitTest tests[1 + sizeof(name) / sizeof(name[0])];

@@ -408,16 +408,18 @@ static int init_error(const struct fpt_ops *ops, enum fpt_protocol protocol, boo
 /* Where hooks do not see all, or not exactly, tickets would let the host have owned pages. */
 static void test_refused(void **state)
 {
-	static const struct fpt_ops *const retract[] = { &fpt_xbitmap_ops, &fpt_lockmap_ops };
+	static const struct fpt_ops *const exact[] = { &fpt_xbitmap_ops, &fpt_lockmap_ops,
+						       &fpt_delta_ops };
 	static const struct fpt_ops *const others[] = { &fpt_array_ops, &fpt_bitmap_ops,
-							&fpt_delta_ops, &fpt_none_ops };
+							&fpt_none_ops };
 	size_t i;
 
 	(void)state;
-	for (i = 0; i < COUNT(retract); i++) {
-		assert_int_equal(init_error(retract[i], FPT_TICKET, false), FPT_OK);
-		assert_int_equal(init_error(retract[i], FPT_TICKET, true), FPT_ENOTSUP);
-		assert_int_equal(init_error(retract[i], FPT_ISOLATE, true), FPT_OK);
+	for (i = 0; i < COUNT(exact); i++) {
+		assert_int_equal(init_error(exact[i], FPT_TICKET, false), FPT_OK);
+		assert_int_equal(init_error(exact[i], FPT_TICKET, true), FPT_ENOTSUP);
+		assert_int_equal(init_error(exact[i], FPT_ISOLATE, true),
+				 exact[i]->toggles ? FPT_ENOTSUP : FPT_OK);
 	}
 	for (i = 0; i < COUNT(others); i++) {
 		assert_int_equal(init_error(others[i], FPT_TICKET, false), FPT_ENOTSUP);
@@ -449,7 +451,8 @@ static void test_memory(void **state)
 	}
 	assert_true(size + 2 * FPT_CACHE_LINE > exact);
 	give(32, nr);
-	assert_int_equal(stat(FPT_STAT_SLOW), 0);
+	if (!w.ops->toggles)		/* slow on CPUs that w.t does not count */
+		assert_int_equal(stat(FPT_STAT_SLOW), 0);
 	assert_false(fpt_xbitmap_is_coarse(&w.t.back, 32 + nr - 1));
 	fpt_get_stats(&w.t, &s);
 	assert_true(s.memory_used <= s.memory_donated);
@@ -1044,28 +1047,30 @@ int main(int argc, char **argv)
 	static const struct {
 		const char *name;
 		void (*test)(void **state);
+		bool by_block;	/* counts touches by block: delta has them by line, test_delta */
 	} each[] = {
-		{ "memory", test_memory },
-		{ "isolate", test_isolate },
-		{ "life", test_life },
-		{ "touched", test_touched },
-		{ "several blocks", test_several_blocks },
-		{ "no range", test_no_range },
-		{ "out of order", test_out_of_order },
-		{ "time-out", test_time_out },
-		{ "late after remove", test_late_after_remove },
-		{ "in flight", test_in_flight },
-		{ "expedite", test_expedite },
-		{ "refuse", test_refuse },
-		{ "hints", test_hints },
-		{ "hints, neighbours", test_hints_neighbours },
-		{ "hints and passes", test_hints_and_passes },
-		{ "report again", test_report_again },
+		{ "memory", test_memory, false },
+		{ "isolate", test_isolate, false },
+		{ "life", test_life, true },
+		{ "touched", test_touched, true },
+		{ "several blocks", test_several_blocks, false },
+		{ "no range", test_no_range, false },
+		{ "out of order", test_out_of_order, true },
+		{ "time-out", test_time_out, false },
+		{ "late after remove", test_late_after_remove, false },
+		{ "in flight", test_in_flight, true },
+		{ "expedite", test_expedite, false },
+		{ "refuse", test_refuse, false },
+		{ "hints", test_hints, true },
+		{ "hints, neighbours", test_hints_neighbours, false },
+		{ "hints and passes", test_hints_and_passes, false },
+		{ "report again", test_report_again, true },
 #ifdef FPT_MODEL
-		{ "hints, cancelled", test_hints_cancelled },
+		{ "hints, cancelled", test_hints_cancelled, false },
 #endif
 	};
-	static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_lockmap_ops };
+	static const struct fpt_ops *const trackers[] = { &fpt_xbitmap_ops, &fpt_lockmap_ops,
+							  &fpt_delta_ops };
 	static char name[COUNT(trackers) * COUNT(each)][40];
 	struct CMUnitTest tests[COUNT(trackers) * COUNT(each) + 4] = {
 		cmocka_unit_test(test_word),
@@ -1081,6 +1086,8 @@ int main(int argc, char **argv)
 		n++;
 	for (i = 0; i < COUNT(trackers); i++)
 		for (j = 0; j < COUNT(each); j++, k++) {
+			if (each[j].by_block && trackers[i]->toggles)
+				continue;
 			snprintf(name[k], sizeof(name[k]), "%s: %s", trackers[i]->name,
 				 each[j].name);
 			tests[n++] = (struct CMUnitTest){ name[k], each[j].test, NULL, NULL,

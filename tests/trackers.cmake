@@ -90,6 +90,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	fpt_tracker_test(ticket/user test_ticket.c FPT_XBITMAP_CHUNK_BYTES=64)
 	fpt_tracker_test(explore test_explore.c FPT_MODEL)
 	fpt_tracker_test(bitmap/model test_bitmap.c FPT_MODEL)
+	fpt_tracker_test(lines test_lines.c FPT_MODEL)
 	foreach(test switch hotplug)
 		fpt_tracker_test(${test}/model test_${test}.c FPT_MODEL FPT_XBITMAP_CHUNK_BYTES=8)
 		fpt_tracker_test(${test}/model/no-rcu test_${test}.c

@@ -6,39 +6,61 @@
  * the guest free page hinting series of 2019, without its scans in the hook: a free of pages next
  * to the CPU's newest entry extends that entry, so that a run costs one.
  *
- * Layout, per CPU:
+ * Layout.
  *
- *	head		next index << 1 | generation that fills
- *	slot[0][N]	| run | run | run |  0  | ...		fills
- *	slot[1][N]	|  0  |  0  |  0  |  0  | ...		drained
+ *	epoch		one word for all CPUs; slot[epoch & 1] fills
  *
- * A run is one word: dense page number << FPT_ARRAY_NR_BITS | pages; never 0. A 0 is an empty slot.
+ *	per CPU:
+ *	nr[2]		runs of each generation
+ *	slot[0][N]	| run | run | run |  -  | ...		fills
+ *	slot[1][N]	|  -  |  -  |  -  |  -  | ...		drained
+ *
+ * A run is one word: dense page number << FPT_ARRAY_NR_BITS | pages; never 0.
+ *
+ * Without sections (fpt_sections()) epoch and nr are not used. Instead there is
+ *
+ *	head		per CPU: next index << 1 | generation that fills
+ *
+ * and a 0 is an empty slot.
  *
  * Invariants.
- *	A1  A run is in exactly one place: a slot, the drainer's hands, or the back. Slots change by
- *	    compare-and-swap (append, extend) and exchange (drain) only.
+ *	A1  A run is in exactly one place: a slot, the drainer's hands, or the back. Sections append
+ *	    and extend in the generation that fills. Without, slots change by compare-and-swap
+ *	    (append, extend) and exchange (drain) only.
  *	A2  head is a hint: a stale one costs a retry, or puts a run into the generation being drained,
  *	    where the next drain but one finds it.
+ *	A3  After the fence of a drain nobody writes its generation until the epoch has moved on again.
  *
  * Who may call what: free, alloc and drain concurrently with everything, any thread. A thread may
- * be preempted and another run on its CPU anywhere in free.
+ * be preempted and another run on its CPU anywhere in free. In the kernel drain may sleep.
  *
- * Ordering. Append's compare-and-swap is a release, drain's exchange an acquire: bits that drain
- * sets in the back come after the free that they stand for.
+ * Ordering.
+ *	O1  Without sections: append's compare-and-swap is a release, drain's exchange an acquire.
+ *	O2  With: a section loads the epoch with acquire, a drain stores it with release, so that a
+ *	    generation that fills again was emptied before. The fence is the other direction: what
+ *	    sections wrote before it is seen after it.
+ * Either way bits that drain sets in the back come after the free that they stand for.
  *
  * Allocations are not seen: the hook counts only, not even whether the pages are in a range. A
  * claim may hold pages that are used again, and isolation refuses it; the reporter then clears
  * what it is told is used (report.h). So precision is what this tracker pays with.
  *
  * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as
- * slow, as is what the back counts when a run is moved to it). alloc: wait-free. drain: wait-free,
- * 2 x N exchanges at most per CPU and pair of passes.
+ * slow, as is what the back counts when a run is moved to it). So does a thread on a CPU beyond the
+ * tracker's, where there are sections. alloc: wait-free. drain: with sections lock-free and, but for
+ * the fence, bounded by what is there, once per drain that came meanwhile; nothing there: two loads
+ * per CPU and no fence. Without: wait-free, 2 x N exchanges at most per CPU and pair of passes.
+ *
+ * Two drains. With sections a drain that meets another leaves all to it and returns at once.
+ * Without, a run that a hook put where it had just been drained is found by the drain after the
+ * next. Either way two drains that follow each other, and no other meanwhile, find everything that
+ * was freed before the first.
  *
  * Full. When a hook finds that the last slot of the filling array has been given out, the free is
  * dropped and counted: its pages are not hinted until they are freed again. The capacity is
- * array_entries, FPT_ARRAY_ENTRIES by default. Slots are given out in order; one that is empty
- * again because a drain overlapped with another drain, or with a hook that was preempted, is not
- * given out a second time before the next drain.
+ * array_entries, FPT_ARRAY_ENTRIES by default. Slots are given out in order; without sections one
+ * that is empty again because a drain overlapped with another drain, or with a hook that was
+ * preempted, is not given out a second time before the next drain.
  */
 #ifndef FPT_ARRAY_H
 #define FPT_ARRAY_H
@@ -52,13 +74,17 @@
 #define FPT_ARRAY_ATTEMPTS 8
 
 struct fpt_array_cpu {
-	fpt_atomic_t head;
+	fpt_atomic_t head;		/* without sections */
+	fpt_atomic_t nr[2];		/* with */
 	fpt_atomic_t *slot[2];
 } __attribute__((aligned(FPT_CACHE_LINE)));
 
 struct fpt_array {
 	unsigned long entries;
+	bool sections;			/* constant */
 	struct fpt_array_cpu *cpu;
+	fpt_atomic_t epoch;		/* on a line that hooks only read */
+	fpt_atomic_t draining __attribute__((aligned(FPT_CACHE_LINE)));
 };
 
 static inline unsigned long fpt_array_entries(const struct fpt_config *config)
@@ -84,6 +110,7 @@ static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config,
 	if (!a)
 		return FPT_ENOMEM;
 	a->entries = fpt_array_entries(config);
+	a->sections = fpt_sections();
 	a->cpu = (struct fpt_array_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*a->cpu));
 	if (!a->cpu)
 		return FPT_ENOMEM;
@@ -130,13 +157,13 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 			unsigned long last = fpt_load(slot - 1, relaxed);
 			unsigned long joined = last ? fpt_array_join(last, run) : 0;
 
-			/* Linearization of an extension. Pairs with drain's exchange. */
+			/* Linearization of an extension. O1. */
 			if (joined && fpt_cas(slot - 1, last, joined, acq_rel))
 				return FPT_ARRAY_PUT;
 		}
 		if (i == a->entries)
 			return FPT_ARRAY_FULL;
-		/* Linearization of an append. Pairs with drain's exchange. */
+		/* Linearization of an append. O1. */
 		mine = fpt_cas(slot, 0, run, acq_rel);
 		/*
 		 * Occupied: somebody on this CPU is between the two steps, or was left behind by a
@@ -147,6 +174,61 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 			return FPT_ARRAY_PUT;
 	}
 	return FPT_ARRAY_RACED;
+}
+
+/* With sections: one attempt. */
+static inline enum fpt_array_put fpt_array_put_once(struct fpt_array *a, unsigned int cpu,
+						    unsigned long run)
+{
+	unsigned long e = fpt_load(&a->epoch, acquire), i, joined = 0;	/* O2 */
+	struct fpt_array_cpu *c = &a->cpu[cpu];
+	fpt_atomic_t *nr = &c->nr[e & 1], *slot;
+	bool done;
+
+	i = fpt_load(nr, relaxed);
+	slot = c->slot[e & 1] + i;
+	if (i) {
+		unsigned long last = fpt_load(slot - 1, relaxed);
+
+		joined = fpt_array_join(last, run);
+		/* Linearization of an extension. */
+		if (joined)
+			done = fpt_section_replace(cpu, &a->epoch, e, slot - 1, last, joined);
+	}
+	if (!joined) {
+		if (i == a->entries)
+			return FPT_ARRAY_FULL;
+		/* Linearization of an append. */
+		done = fpt_section_append(cpu, &a->epoch, e, nr, i, slot, run);
+	}
+	return done ? FPT_ARRAY_PUT : FPT_ARRAY_RACED;
+}
+
+/* So many pages from pfn on, which is number page. */
+static inline void fpt_array_free_run(struct fpt *t, unsigned int cpu, unsigned long page,
+				      fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
+	unsigned long run = page << FPT_ARRAY_NR_BITS | nr;
+	unsigned int attempt, now = cpu;
+	enum fpt_array_put put;
+
+	if (a->sections) {
+		put = fpt_array_put_once(a, cpu, run);
+		for (attempt = 1; put == FPT_ARRAY_RACED && attempt < FPT_ARRAY_ATTEMPTS;
+		     attempt++) {
+			now = fpt_cpu(t->nr_cpus);	/* moved, drained, or interrupted */
+			put = fpt_array_put_once(a, now, run);
+		}
+	} else {
+		put = fpt_array_put(a, &a->cpu[cpu], run);
+	}
+	if (put == FPT_ARRAY_FULL)
+		fpt_count(t, cpu, FPT_STAT_DROPPED, nr);
+	if (put != FPT_ARRAY_RACED)
+		return;
+	fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+	fpt_update_back(t, cpu, pfn, nr, true);
 }
 
 static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
@@ -164,24 +246,16 @@ static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 		return;
 	}
 	page = r->index + (pfn - r->base);
-	while (nr) {
-		unsigned long some = nr < FPT_ARRAY_MAX_NR ? nr : FPT_ARRAY_MAX_NR;
-
-		switch (fpt_array_put(a, &a->cpu[cpu], page << FPT_ARRAY_NR_BITS | some)) {
-		case FPT_ARRAY_PUT:
-			break;
-		case FPT_ARRAY_FULL:
-			fpt_count(t, cpu, FPT_STAT_DROPPED, some);
-			break;
-		case FPT_ARRAY_RACED:
-			fpt_count(t, cpu, FPT_STAT_SLOW, 1);
-			fpt_update_back(t, cpu, pfn, some, true);
-			break;
-		}
-		page += some;
-		pfn += some;
-		nr -= some;
+	/* Nearly always, and all in line. */
+	if (a->sections && nr == 1 &&
+	    fpt_array_put_once(a, cpu, page << FPT_ARRAY_NR_BITS | 1) == FPT_ARRAY_PUT)
+		return;
+	for (; nr > FPT_ARRAY_MAX_NR; nr -= FPT_ARRAY_MAX_NR) {
+		fpt_array_free_run(t, cpu, page, pfn, FPT_ARRAY_MAX_NR);
+		page += FPT_ARRAY_MAX_NR;
+		pfn += FPT_ARRAY_MAX_NR;
 	}
+	fpt_array_free_run(t, cpu, page, pfn, nr);
 }
 
 static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
@@ -191,14 +265,50 @@ static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 	return FPT_OK;
 }
 
-/*
- * Move a generation of every CPU to the back. A run that a hook put where it had just been drained
- * is found by the drain after the next: two drains see everything freed before the first.
- */
-static inline void fpt_array_drain(struct fpt *t)
+/* Move a run to the back. The hook that wrote it knew the range, so that it is seen here. */
+static inline void fpt_array_move(struct fpt *t, unsigned int here, unsigned long run)
 {
-	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
-	unsigned int cpu, here = fpt_cpu(t->nr_cpus);
+	unsigned long page = run >> FPT_ARRAY_NR_BITS;
+	struct fpt_xbitmap_range *r = fpt_xbitmap_range_at(&t->back, page);
+
+	fpt_update_back(t, here, r->base + (page - r->index), run & FPT_ARRAY_MAX_NR, true);
+}
+
+/* With sections: move the generation that fills to the back, of all CPUs. */
+static inline void fpt_array_drain_round(struct fpt *t, struct fpt_array *a, unsigned int here)
+{
+	unsigned long e = fpt_load(&a->epoch, relaxed), i;
+	unsigned int cpu;
+
+	fpt_store(&a->epoch, e + 1, release);			/* O2 */
+	fpt_section_fence();					/* A3 */
+	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
+		struct fpt_array_cpu *c = &a->cpu[cpu];
+		unsigned long nr = fpt_load(&c->nr[e & 1], relaxed);
+
+		for (i = 0; i < nr; i++)
+			fpt_array_move(t, here, fpt_load(&c->slot[e & 1][i], relaxed));
+		if (nr)
+			fpt_store(&c->nr[e & 1], 0, relaxed);
+	}
+}
+
+/* With sections: is there nothing, but what another drain has in its hands? */
+static inline bool fpt_array_idle(struct fpt *t, struct fpt_array *a)
+{
+	unsigned long e = fpt_load(&a->epoch, relaxed);
+	unsigned int cpu;
+
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		if (fpt_load(&a->cpu[cpu].nr[e & 1], relaxed))
+			return false;
+	return true;
+}
+
+/* Without: a generation of every CPU. */
+static inline void fpt_array_drain_slots(struct fpt *t, struct fpt_array *a, unsigned int here)
+{
+	unsigned int cpu;
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
 		struct fpt_array_cpu *c = &a->cpu[cpu];
@@ -206,21 +316,29 @@ static inline void fpt_array_drain(struct fpt *t)
 
 		fpt_xchg(&c->head, gen ^ 1, acq_rel);
 		for (i = 0; i < a->entries; i++) {
-			unsigned long run, page;
-			struct fpt_xbitmap_range *r;
+			unsigned long run;
 
 			if (!fpt_load(&c->slot[gen][i], relaxed))
 				continue;
-			run = fpt_xchg(&c->slot[gen][i], 0, acq_rel);	/* pairs with the hook's cas */
-			if (!run)
-				continue;	/* another drainer was faster */
-			page = run >> FPT_ARRAY_NR_BITS;
-			/* The hook that wrote the run knew the range, so that it is seen here. */
-			r = fpt_xbitmap_range_at(&t->back, page);
-			fpt_update_back(t, here, r->base + (page - r->index), run & FPT_ARRAY_MAX_NR,
-					true);
+			run = fpt_xchg(&c->slot[gen][i], 0, acq_rel);	/* O1 */
+			if (run)	/* otherwise another drainer was faster */
+				fpt_array_move(t, here, run);
 		}
 	}
+}
+
+/* Move what all CPUs hold to the back: see "Two drains". */
+static inline void fpt_array_drain(struct fpt *t)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
+	unsigned int here = fpt_cpu(t->nr_cpus);
+
+	if (!a->sections)
+		fpt_array_drain_slots(t, a, here);
+	else if (!fpt_array_idle(t, a) && fpt_drain_begin(&a->draining))
+		do
+			fpt_array_drain_round(t, a, here);
+		while (!fpt_drain_end(&a->draining));
 }
 
 __extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) = {
@@ -234,6 +352,7 @@ __extension__ static const struct fpt_ops fpt_array_ops __attribute__((unused)) 
 	.free = fpt_array_free,
 	.alloc = fpt_array_alloc,
 	.drain = fpt_array_drain,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

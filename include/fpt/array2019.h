@@ -344,6 +344,7 @@ __extension__ static const struct fpt_ops fpt_array2019_ops __attribute__((unuse
 	.free = fpt_array2019_free,
 	.alloc = fpt_array2019_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

@@ -37,15 +37,29 @@
  *	B2  When no drain is under way and all frees have returned, the three dirty bits that lead to a bit
  *	    that is set are set: in entry.dirty, dirty[], level[k].dirty. All three are conservative.
  *	B3  What a slot (level[k].at, entry.leaf) points to never changes and is nobody else's.
+ *	B4  With sections: a leaf's words are written by sections that saw it open, or by the drain that
+ *	    closed it, between its fence and its opening the leaf again.
  *
  * Who may call what:
  *				concurrently with	context
- *	free, alloc, drain	everything but init	any (kernel: not NMI)
+ *	free, alloc, drain	everything but init	any (kernel: not NMI; drain may sleep)
  *	wanted, memory		everything but init	any
  *	refill			everything but itself	any
  *	init			nothing
  * A thread may be preempted and another run on its CPU anywhere, or be moved to another CPU: all
- * words are written by atomic read-modify-writes, but for a slot by whoever has reserved it.
+ * words are written by atomic read-modify-writes, but for a slot by whoever has reserved it or
+ * closes it, and for the words of leaves by sections, where there are any (fpt_sections()).
+ *
+ * A drain with sections. One bit of a leaf's slot says that the leaf is closed. A drain closes all
+ * leaves that are dirty, fences once, takes what they hold with plain loads and stores, and opens
+ * each when it has taken it. What comes to a closed leaf meanwhile goes to the back at once, and is
+ * counted as slow. A second generation of leaves instead would double the memory.
+ *
+ *	hook				drain
+ *	slot is open?			close
+ *	set the bit (one section)	fence: no section completes that saw the leaf open
+ *					clear the dirty bits, take the words, open
+ *	look at the dirty bits
  *
  * Ordering.
  *	O1  A slot is published with a release store, after its memory was zeroed and linked; looked up with
@@ -61,22 +75,36 @@
  *	    filled before the bit was set, so that who exchanges the bit finds it. (seq_cst stands for
  *	    acquire and release, which the seam does not have for fetch_or.)
  *
- * Progress. free, alloc: wait-free, bounded by the words of the event and FPT_BITMAP_ATTEMPTS.
- * drain: wait-free, bounded by what is dirty; one load per CPU and level where nothing is.
+ *	O4  The same with sections, which are no read-modify-writes. A section loads the slot with acquire,
+ *	    and the drain stores it with release when it has cleared the dirty bits and the words. So who
+ *	    sees the leaf open again sees the dirty bits cleared, and raises them. Who saw it open before
+ *	    was through before the fence: the drain sees the bit. Whether the look at a dirty bit came
+ *	    before or after the drain cleared that, the leaf's words were taken, and a bit that is raised
+ *	    once more costs a visit. What got dirty after the leaves were closed is not taken, and the
+ *	    drain raises the dirty bits above it again.
+ *
+ * Progress. free, alloc: wait-free, bounded by the words of the event and FPT_BITMAP_ATTEMPTS: after
+ * so many sections that were interrupted, the event goes to the back. drain: wait-free, bounded by
+ * what is dirty; one load per CPU and level where nothing is. With sections it fences, once if
+ * anything is dirty, and one that meets another leaves all to it, which goes round once more: then it
+ * is lock-free.
  *
  * Full. Where the reserve has no room for a leaf, or for the level that would hold it, the event
  * goes to the back at once and is counted (FPT_STAT_SLOW): a free sets its bits there, an alloc
  * clears them. So does a free while another thread of its CPU is between reserving a slot and
- * filling it, for as long as that thread does not run. Nothing is dropped. fpt_wanted() tells the
+ * filling it, for as long as that thread does not run; and, with sections, to a closed leaf, and on
+ * a CPU beyond the tracker's. Nothing is dropped. fpt_wanted() tells the
  * reporter how much to donate with fpt_refill(). Pages beyond FPT_BITMAP_MAX_LEVELS levels are
  * slow for good.
  *
  * Accepted imprecision.
  *	- An alloc clears what its own CPU holds and leaves other CPUs' bits and the back's: stale hints, which
  *	  isolation refuses and fpt_forget_used() repairs. Becomes exact with that.
- *	- An alloc that comes while a drain has the page's bit in its hands does not find it: as above.
+ *	- An alloc that comes while a drain has the page's bit in its hands, or its leaf closed, does not
+ *	  find it: as above.
  *	- A drain that has cleared a dirty bit holds all that it stands for. Another drain that runs meanwhile
- *	  does not find it; the one after does, so two that follow each other find everything.
+ *	  does not find it; the one after does, so two that follow each other find everything. With sections
+ *	  it returns at once.
  *	- From level 7 on (127 GiB of 4 KiB pages) a bit of level[k].dirty stands for several words of dirty[],
  *	  a 64th of the level's: a drain visits some that are 0.
  */
@@ -120,8 +148,12 @@
 #define FPT_BITMAP_GRAIN_PAGES (8UL * FPT_BITMAP_GRAIN_BYTES)
 #define FPT_BITMAP_ATTEMPTS 8
 
-/* In a slot: reserved by somebody who has not filled it yet. No address: those are aligned. */
+/*
+ * In a slot: reserved by somebody who has not filled it yet. With an address, which is aligned: a
+ * leaf that is closed (B4). Either way the slot leads nowhere now.
+ */
 #define FPT_BITMAP_TAKING 1UL
+#define FPT_BITMAP_CLOSED 1UL
 
 struct fpt_bitmap_entry {
 	fpt_atomic_t leaf;		/* slot */
@@ -150,9 +182,11 @@ struct fpt_bitmap_cpu {
 
 struct fpt_bitmap {
 	size_t reserve;			/* bytes per CPU, at first and by refill */
+	bool sections;			/* constant */
 	unsigned int next_cpu;		/* refill's own: where it stopped */
 	fpt_atomic_t refilled;		/* bytes */
 	struct fpt_bitmap_cpu *cpu;
+	fpt_atomic_t draining __attribute__((aligned(FPT_CACHE_LINE)));
 };
 
 /* Where an entry is. */
@@ -231,6 +265,7 @@ static inline int fpt_bitmap_init(struct fpt *t, const struct fpt_config *config
 	if (!b)
 		return FPT_ENOMEM;
 	b->reserve = fpt_bitmap_bytes(fpt_bitmap_leaves(config));
+	b->sections = fpt_sections();
 	b->cpu = (struct fpt_bitmap_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*b->cpu));
 	if (!b->cpu)
 		return FPT_ENOMEM;
@@ -287,6 +322,12 @@ static inline unsigned long fpt_bitmap_take(struct fpt_bitmap_cpu *c, size_t siz
 	return 0;
 }
 
+/* Does what a slot holds lead anywhere? */
+static inline bool fpt_bitmap_leads(unsigned long slot)
+{
+	return slot && !(slot & FPT_BITMAP_TAKING);
+}
+
 /*
  * What a slot points to, 0: nothing. Then with take, it could not be filled; without, *none says
  * whether it could not have been.
@@ -296,7 +337,7 @@ static inline unsigned long fpt_bitmap_get(struct fpt_bitmap_cpu *c, fpt_atomic_
 {
 	unsigned long now = fpt_load(slot, acquire);		/* O1 */
 
-	if (now > FPT_BITMAP_TAKING)
+	if (fpt_bitmap_leads(now))
 		return now;
 	*none = take || now;
 	if (now)
@@ -327,7 +368,7 @@ static inline void fpt_bitmap_at(struct fpt_bitmap_place *p, unsigned long level
 		(fpt_atomic_t *)(void *)(entry + ((unsigned long)FPT_BITMAP_ENTRIES << p->level));
 }
 
-/* Where a leaf is; NULL: nowhere yet. */
+/* Where a leaf is; NULL: nowhere yet, or closed. */
 static inline fpt_atomic_t *fpt_bitmap_find(struct fpt_bitmap_cpu *c, unsigned long leaf,
 					    struct fpt_bitmap_place *p)
 {
@@ -336,11 +377,11 @@ static inline fpt_atomic_t *fpt_bitmap_find(struct fpt_bitmap_cpu *c, unsigned l
 	p->level = fpt_bitmap_level_of(leaf);
 	p->i = leaf - fpt_bitmap_first(p->level);
 	at = p->level < FPT_BITMAP_MAX_LEVELS ? fpt_load(&c->level[p->level].at, acquire) : 0;	/* O1 */
-	if (at <= FPT_BITMAP_TAKING)
+	if (!fpt_bitmap_leads(at))
 		return NULL;
 	fpt_bitmap_at(p, at);
 	at = fpt_load(&p->entry->leaf, acquire);		/* O1 */
-	return at > FPT_BITMAP_TAKING ? (fpt_atomic_t *)(uintptr_t)at : NULL;
+	return fpt_bitmap_leads(at) ? (fpt_atomic_t *)(uintptr_t)at : NULL;
 }
 
 /*
@@ -383,47 +424,65 @@ static inline void fpt_bitmap_mark(struct fpt_bitmap_cpu *c, const struct fpt_bi
 	fpt_bitmap_raise(&c->level[p->level].dirty, 1UL << p->i / FPT_WORD_BITS % FPT_WORD_BITS);
 }
 
-/* Set nr bits of a leaf from bit i on. */
-static inline void fpt_bitmap_set(struct fpt_bitmap_cpu *c, const struct fpt_bitmap_place *p,
-				  fpt_atomic_t *leaf, unsigned long i, unsigned long nr)
+/* Set bits of a word of a leaf. False: a section was refused. */
+static inline bool fpt_bitmap_set_word(bool sections, unsigned int cpu,
+				       const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
+				       fpt_atomic_t *w, unsigned long bits)
 {
-	unsigned long grains = fpt_xbitmap_mask(i / FPT_BITMAP_GRAIN_PAGES,
-						(i + nr - 1) / FPT_BITMAP_GRAIN_PAGES -
-						i / FPT_BITMAP_GRAIN_PAGES + 1);
-
-	while (nr) {
-		unsigned long span = FPT_WORD_BITS - i % FPT_WORD_BITS;
-
-		if (span > nr)
-			span = nr;
-		/* Linearization of a free, per page. O2, O3. */
-		fpt_or(&leaf[i / FPT_WORD_BITS], fpt_xbitmap_mask(i % FPT_WORD_BITS, span),
-		       seq_cst);
-		i += span;
-		nr -= span;
-	}
-	fpt_bitmap_mark(c, p, grains);
+	/* Linearization of a free, per page. O2, O3. */
+	if (sections)
+		return fpt_section_or(cpu, &p->entry->leaf, (unsigned long)(uintptr_t)leaf, w,
+				      bits);
+	fpt_or(w, bits, seq_cst);
+	return true;
 }
 
-/* Clear those of nr bits from bit i on that are set. Dirty bits stay. */
-static inline void fpt_bitmap_clear(fpt_atomic_t *leaf, unsigned long i, unsigned long nr)
+/* Clear those that are set. */
+static inline bool fpt_bitmap_clear_word(bool sections, unsigned int cpu,
+					 const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
+					 fpt_atomic_t *w, unsigned long bits)
 {
-	while (nr) {
-		unsigned long span = FPT_WORD_BITS - i % FPT_WORD_BITS, mask;
-		fpt_atomic_t *w = &leaf[i / FPT_WORD_BITS];
+	/*
+	 * Relaxed: the allocator orders it after the free before it and before the free after it.
+	 */
+	if (!(fpt_load(w, relaxed) & bits))
+		return true;
+	if (sections)
+		return fpt_section_and(cpu, &p->entry->leaf, (unsigned long)(uintptr_t)leaf, w,
+				       ~bits);
+	fpt_and(w, ~bits, relaxed);
+	return true;
+}
 
-		if (span > nr)
-			span = nr;
-		mask = fpt_xbitmap_mask(i % FPT_WORD_BITS, span);
-		/*
-		 * Relaxed: the allocator orders it after the free before it and before the free
-		 * after it.
-		 */
-		if (fpt_load(w, relaxed) & mask)
-			fpt_and(w, ~mask, relaxed);
-		i += span;
-		nr -= span;
+/*
+ * Set or clear nr bits of a leaf from bit i on. Dirty bits stay. Returns how many it came to, fewer
+ * when a section was refused.
+ */
+static inline unsigned long fpt_bitmap_change(bool sections, unsigned int cpu,
+					      struct fpt_bitmap_cpu *c,
+					      const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
+					      unsigned long i, unsigned long nr, bool set)
+{
+	unsigned long done = 0;
+
+	while (done < nr) {
+		unsigned long bit = (i + done) % FPT_WORD_BITS, span = FPT_WORD_BITS - bit;
+		fpt_atomic_t *w = &leaf[(i + done) / FPT_WORD_BITS];
+		unsigned long bits;
+
+		if (span > nr - done)
+			span = nr - done;
+		bits = fpt_xbitmap_mask(bit, span);
+		if (set ? !fpt_bitmap_set_word(sections, cpu, p, leaf, w, bits) :
+			  !fpt_bitmap_clear_word(sections, cpu, p, leaf, w, bits))
+			break;
+		done += span;
 	}
+	if (set && done)
+		fpt_bitmap_mark(c, p, fpt_xbitmap_mask(i / FPT_BITMAP_GRAIN_PAGES,
+						       (i + done - 1) / FPT_BITMAP_GRAIN_PAGES -
+						       i / FPT_BITMAP_GRAIN_PAGES + 1));
+	return done;
 }
 
 /* Number of r's first leaf. No leaf is shared: r->index is a multiple of a leaf's pages. */
@@ -436,12 +495,14 @@ static inline unsigned long fpt_bitmap_first_leaf(struct fpt_xbitmap_range *r)
 static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
 				    unsigned long i, unsigned long nr, bool set)
 {
-	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP])->cpu[cpu];
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	unsigned long first = fpt_bitmap_first_leaf(r);
+	unsigned int attempt = 0;
 	bool slow = false;
 
 	while (nr) {
 		unsigned long bit = i % FPT_BITMAP_LEAF_PAGES, span = FPT_BITMAP_LEAF_PAGES - bit;
+		struct fpt_bitmap_cpu *c = &b->cpu[cpu];
 		struct fpt_bitmap_place p;
 		fpt_atomic_t *leaf = fpt_bitmap_find(c, first + i / FPT_BITMAP_LEAF_PAGES, &p);
 		bool none = false;
@@ -450,11 +511,16 @@ static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_
 			span = nr;
 		if (!leaf)
 			leaf = fpt_bitmap_grow(c, &p, set, &none);
-		if (leaf && set) {
-			fpt_bitmap_set(c, &p, leaf, bit, span);
-		} else if (leaf) {
-			fpt_bitmap_clear(leaf, bit, span);
-		} else if (none) {
+		if (leaf && attempt < FPT_BITMAP_ATTEMPTS) {
+			unsigned long done = fpt_bitmap_change(b->sections, cpu, c, &p, leaf, bit,
+							       span, set);
+
+			if (done < span) {	/* moved, or closed, or interrupted */
+				cpu = fpt_cpu(t->nr_cpus);
+				attempt++;
+				span = done;
+			}
+		} else if (leaf || none) {
 			fpt_update_back(t, cpu, r->base + i, span, set);
 			slow = true;
 		}
@@ -489,13 +555,17 @@ static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t 
 		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
 }
 
-/* One page in a leaf that is there, as nearly all events are. False: it is not. */
+/*
+ * One page in a leaf that is there, as nearly all events are. False: it is not, or the section was
+ * refused.
+ */
 static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, bool set)
 {
-	struct fpt_bitmap_cpu *c = &((struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP])->cpu[cpu];
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
+	struct fpt_bitmap_cpu *c = &b->cpu[cpu];
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	struct fpt_bitmap_place p;
-	fpt_atomic_t *leaf;
+	fpt_atomic_t *leaf, *w;
 	unsigned long i, bit;
 
 	if (!r)
@@ -505,14 +575,13 @@ static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pf
 	if (!leaf)
 		return false;
 	i %= FPT_BITMAP_LEAF_PAGES;
-	leaf += i / FPT_WORD_BITS;
+	w = leaf + i / FPT_WORD_BITS;
 	bit = 1UL << i % FPT_WORD_BITS;
-	if (set) {
-		fpt_or(leaf, bit, seq_cst);	/* as in fpt_bitmap_set() */
-		fpt_bitmap_mark(c, &p, 1UL << i / FPT_BITMAP_GRAIN_PAGES);
-	} else if (fpt_load(leaf, relaxed) & bit) {
-		fpt_and(leaf, ~bit, relaxed);	/* as in fpt_bitmap_clear() */
-	}
+	if (!set)
+		return fpt_bitmap_clear_word(b->sections, cpu, &p, leaf, w, bit);
+	if (!fpt_bitmap_set_word(b->sections, cpu, &p, leaf, w, bit))
+		return false;
+	fpt_bitmap_mark(c, &p, 1UL << i / FPT_BITMAP_GRAIN_PAGES);
 	return true;
 }
 
@@ -541,13 +610,20 @@ static inline int fpt_bitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int or
  */
 static inline void fpt_bitmap_drain_grain(struct fpt *t, unsigned int here,
 					  struct fpt_xbitmap_range *r, unsigned long i,
-					  fpt_atomic_t *word)
+					  fpt_atomic_t *word, bool sections)
 {
 	unsigned long end = i + FPT_BITMAP_GRAIN_PAGES, first = i, nr = 0;
 
 	for (; i < end; i += FPT_WORD_BITS, word++) {
-		unsigned long bits = fpt_xchg(word, 0, acq_rel);	/* O2, O3 */
+		unsigned long bits;
 
+		if (sections) {
+			bits = fpt_load(word, relaxed);			/* B4 */
+			if (bits)
+				fpt_store(word, 0, relaxed);
+		} else {
+			bits = fpt_xchg(word, 0, acq_rel);		/* O2, O3 */
+		}
 		while (bits) {
 			unsigned int from = fpt_ctz(bits), to = FPT_WORD_BITS;
 
@@ -568,16 +644,15 @@ static inline void fpt_bitmap_drain_grain(struct fpt *t, unsigned int here,
 }
 
 static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here,
-					 struct fpt_bitmap_entry *e, unsigned long leaf)
+					 struct fpt_bitmap_entry *e, unsigned long leaf,
+					 bool sections)
 {
 	unsigned long grains = fpt_xchg(&e->dirty, 0, acq_rel);		/* O3 */
-	fpt_atomic_t *words;
+	unsigned long slot = fpt_load(&e->leaf, acquire) & ~FPT_BITMAP_CLOSED;	/* O1 */
+	fpt_atomic_t *words = (fpt_atomic_t *)(uintptr_t)slot;
 	struct fpt_xbitmap_range *r;
 	unsigned long first;
 
-	if (!grains)
-		return;
-	words = (fpt_atomic_t *)(uintptr_t)fpt_load(&e->leaf, acquire);		/* O1 */
 	/* The hook that set the bits knew the range, so that it is seen here. */
 	r = fpt_xbitmap_range_at(&t->back, leaf * FPT_BITMAP_LEAF_PAGES);
 	first = fpt_bitmap_first_leaf(r);
@@ -585,8 +660,10 @@ static inline void fpt_bitmap_drain_leaf(struct fpt *t, unsigned int here,
 		unsigned long at = fpt_ctz(grains) * FPT_BITMAP_GRAIN_PAGES;
 
 		fpt_bitmap_drain_grain(t, here, r, (leaf - first) * FPT_BITMAP_LEAF_PAGES + at,
-				       words + at / FPT_WORD_BITS);
+				       words + at / FPT_WORD_BITS, sections);
 	}
+	if (sections)
+		fpt_store(&e->leaf, slot, release);			/* O4 */
 }
 
 /* Leaf numbers that there are: one more than the last one. */
@@ -605,9 +682,10 @@ static inline unsigned long fpt_bitmap_nr_leaves(struct fpt *t)
 }
 
 static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here,
-					  struct fpt_bitmap_level *l, unsigned int level)
+					  struct fpt_bitmap_level *l, unsigned int level,
+					  bool sections)
 {
-	unsigned long words = fpt_xchg(&l->dirty, 0, acq_rel), w, bits;		/* O3 */
+	unsigned long words = fpt_xchg(&l->dirty, 0, acq_rel), w, bits, late;	/* O3 */
 	struct fpt_bitmap_place p = { level, 0, NULL, NULL };
 
 	for (; words; words &= words - 1) {
@@ -615,12 +693,75 @@ static inline void fpt_bitmap_drain_level(struct fpt *t, unsigned int here,
 			p.i = w * FPT_WORD_BITS;
 			fpt_bitmap_at(&p, fpt_load(&l->at, acquire));		/* O1 */
 			bits = fpt_xchg(&p.dirty[w], 0, acq_rel);		/* O3 */
-			for (; bits; bits &= bits - 1)
-				fpt_bitmap_drain_leaf(t, here, p.entry + fpt_ctz(bits),
-						      fpt_bitmap_first(level) + p.i +
-							      fpt_ctz(bits));
+			for (late = 0; bits; bits &= bits - 1) {
+				struct fpt_bitmap_entry *e = p.entry + fpt_ctz(bits);
+
+				if (sections && !(fpt_load(&e->leaf, relaxed) & FPT_BITMAP_CLOSED))
+					late |= bits & -bits;
+				else
+					fpt_bitmap_drain_leaf(t, here, e,
+							      fpt_bitmap_first(level) + p.i +
+								      fpt_ctz(bits),
+							      sections);
+			}
+			/* Dirty since the leaves were closed: the next drain's. */
+			if (late) {
+				fpt_bitmap_raise(&p.dirty[w], late);
+				fpt_bitmap_raise(&l->dirty, 1UL << w % FPT_WORD_BITS);
+			}
 		}
 	}
+}
+
+/* With sections: close the leaves that are dirty. */
+static inline void fpt_bitmap_close_level(struct fpt_bitmap_level *l, unsigned int level)
+{
+	unsigned long words = fpt_load(&l->dirty, acquire), w, bits;
+	struct fpt_bitmap_place p = { level, 0, NULL, NULL };
+
+	for (; words; words &= words - 1) {
+		for (w = fpt_ctz(words); w < fpt_bitmap_words(level); w += FPT_WORD_BITS) {
+			p.i = w * FPT_WORD_BITS;
+			fpt_bitmap_at(&p, fpt_load(&l->at, acquire));		/* O1 */
+			for (bits = fpt_load(&p.dirty[w], acquire); bits; bits &= bits - 1) {
+				struct fpt_bitmap_entry *e = p.entry + fpt_ctz(bits);
+
+				/* O1. Nobody else writes the slot: it has been filled. */
+				fpt_store(&e->leaf, fpt_load(&e->leaf, acquire) | FPT_BITMAP_CLOSED,
+					  relaxed);
+			}
+		}
+	}
+}
+
+/* False: nothing is dirty. */
+static inline bool fpt_bitmap_is_dirty(struct fpt *t, struct fpt_bitmap *b, unsigned int levels)
+{
+	unsigned int cpu, k;
+
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		for (k = 0; k < levels; k++)
+			if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
+				return true;
+	return false;
+}
+
+static inline void fpt_bitmap_drain_round(struct fpt *t, struct fpt_bitmap *b, unsigned int levels)
+{
+	unsigned int cpu, k, here = fpt_cpu(t->nr_cpus);
+
+	if (b->sections) {
+		for (cpu = 0; cpu < t->nr_cpus; cpu++)
+			for (k = 0; k < levels; k++)
+				if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
+					fpt_bitmap_close_level(&b->cpu[cpu].level[k], k);
+		fpt_section_fence();					/* B4 */
+	}
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		for (k = 0; k < levels; k++)
+			if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
+				fpt_bitmap_drain_level(t, here, &b->cpu[cpu].level[k], k,
+						       b->sections);
 }
 
 /* Move what all CPUs hold to the back. */
@@ -628,12 +769,18 @@ static inline void fpt_bitmap_drain(struct fpt *t)
 {
 	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	unsigned long leaves = fpt_bitmap_nr_leaves(t);
-	unsigned int cpu, k, here = fpt_cpu(t->nr_cpus);
+	unsigned int levels = 0;
 
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
-		for (k = 0; k < FPT_BITMAP_MAX_LEVELS && fpt_bitmap_first(k) < leaves; k++)
-			if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
-				fpt_bitmap_drain_level(t, here, &b->cpu[cpu].level[k], k);
+	while (levels < FPT_BITMAP_MAX_LEVELS && fpt_bitmap_first(levels) < leaves)
+		levels++;
+	/* Somebody else is at it: it may hold dirty bits. Acquire: those that it gave back. */
+	if (!b->sections)
+		fpt_bitmap_drain_round(t, b, levels);
+	else if ((fpt_load(&b->draining, acquire) || fpt_bitmap_is_dirty(t, b, levels)) &&
+		 fpt_drain_begin(&b->draining))
+		do
+			fpt_bitmap_drain_round(t, b, levels);
+		while (!fpt_drain_end(&b->draining));
 }
 
 /* Bytes that a CPU has taken from its reserve; *left: not yet. */
@@ -739,6 +886,7 @@ __extension__ static const struct fpt_ops fpt_bitmap_ops __attribute__((unused))
 	.free = fpt_bitmap_free,
 	.alloc = fpt_bitmap_alloc,
 	.drain = fpt_bitmap_drain,
+	.cut = NULL,
 	.wanted = fpt_bitmap_wanted,
 	.refill = fpt_bitmap_refill,
 	.memory = fpt_bitmap_memory,

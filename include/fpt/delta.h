@@ -55,11 +55,51 @@
  * written, and freed again between two folds leaves no bit, but its memory is back on the host.
  * Below order 9 that touches all blocks of the line.
  *
+ * Tickets. When a hook returns, the base does not know yet; so a claim is looked at twice. The
+ * reporter publishes its claims, then folds (fpt_delta_cut(), one for any number of claims), then
+ * looks at the blocks again, and only then makes CLAIMED SUBMITTED. An alloc toggles, then looks at
+ * the tickets of its blocks (ticket.h). Whichever epoch it toggles in, one of the two finds out:
+ *
+ *	hook				reporter
+ *	load epoch: e			claim, look: full
+ *	toggle in generation e		ticket = CLAIMED
+ *	look: IDLE, go on
+ *					epoch = e + 1, fence, fold: the block is not full
+ *					second look: give the claim up
+ *
+ *					ticket = CLAIMED
+ *					epoch = e + 1, fence, fold, second look: full
+ *	load epoch: e + 1 (acquire)
+ *	toggle in generation e + 1
+ *	look: CLAIMED, cancel		submit: cancelled
+ *
+ * What the fold does not have was toggled after a load of e + 1, which comes with CLAIMED; or after
+ * the fence: then the look comes after it, too. Two ways to lose an owner's data:
+ *
+ *	claim published after the flip		epoch loaded with relaxed order
+ *	hook		reporter		hook		reporter
+ *			epoch = e + 1		look: IDLE, too early
+ *			fence, fold				ticket = CLAIMED
+ *	load e + 1						epoch = e + 1, fence
+ *	toggle, e + 1						fold, second look: full
+ *	look: IDLE				load e + 1
+ *			ticket = CLAIMED	toggle, e + 1
+ *			second look: full	go on: IDLE
+ *			submit						submit
+ *
+ * On the right two loads of one thread change places: not on x86, and in no test there. The fence
+ * is never left out, though nothing is dirty: a section may be on its way to a first line, and what
+ * the hook's CPU has not yet made visible would be seen neither here nor, by the hook, there.
+ * Events of the slow path are in the base at once: xor, then look, both seq_cst, are ticket.h's pair.
+ * A later event of a page that is seen early, besides, can be but the free of the page's last alloc,
+ * as any alloc that comes after the claim sees it: so "full" is never said of a page in use.
+ *
  * Who may call what:
  *				concurrently with	context
- *	free, alloc, drain	everything but init	any (kernel: not NMI; drain may sleep)
+ *	free, alloc, drain, cut	everything but init	any (kernel: not NMI; drain may sleep)
  *	init			nothing
- * One fold at a time: a drain that meets another leaves it to that one.
+ * One fold at a time: a drain that meets another leaves it to that one; a cut cannot (its claims may
+ * be younger), and says so: they are given up, with their hints.
  *
  * Ordering.
  *	O1  A section loads the epoch with acquire; a fold stores it with release: a generation that is live
@@ -70,7 +110,7 @@
  *
  * Progress. free, alloc: wait-free: FPT_DELTA_ATTEMPTS sections for each word or whole line, and one
  * or two before, then the slow path.
- * drain: wait-free but for the fence, bounded by what is dirty; nothing dirty: one load per CPU and
+ * drain, cut: wait-free but for the fence, bounded by what is dirty; nothing dirty: one load per CPU and
  * 64 sets, and no fence.
  *
  * Slow path (counted): a set has no empty entry, or no section got through, or there are none
@@ -82,8 +122,7 @@
  *
  * What it needs. An exact source of events: one that is missed inverts its page for good, so a lossy
  * source is refused, and so is switching to or from a tracker that sets and clears. Where isolation
- * refuses a block nothing is repaired: the alloc may be in a live delta. The ticket protocol is
- * refused: when a hook returns, the base does not know yet.
+ * refuses a block nothing is repaired: the alloc may be in a live delta.
  */
 #ifndef FPT_DELTA_H
 #define FPT_DELTA_H
@@ -427,7 +466,8 @@ static inline void fpt_delta_free(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 
 static inline int fpt_delta_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	return fpt_delta_hook(t, pfn, order, FPT_STAT_ALLOCATED);
+	(void)fpt_delta_hook(t, pfn, order, FPT_STAT_ALLOCATED);
+	return t->back.tickets ? fpt_take_tickets(t, fpt_cpu(t->nr_cpus), pfn, 1UL << order) : FPT_OK;
 }
 
 /* Fold line i of a frozen generation (D2), and leave it empty. */
@@ -477,19 +517,24 @@ static inline bool fpt_delta_is_dirty(struct fpt *t, struct fpt_delta *d, unsign
 	return false;
 }
 
-/* Fold all CPUs' deltas into the base. */
-static inline void fpt_delta_drain(struct fpt *t)
+/*
+ * Fold all CPUs' deltas into the base. False: another fold is under way. always: also when nothing
+ * is dirty: a section may just be about to write, and does not know what this fold is for.
+ */
+static inline bool fpt_delta_fold(struct fpt *t, bool always)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
 	unsigned int cpu, here = fpt_cpu(t->nr_cpus);
 	unsigned long e, w;
 
-	if (!d->sections || !fpt_cas(&d->folding, 0, 1, acq_rel))
-		return;
+	if (!d->sections)
+		return true;		/* the base has everything */
+	if (!fpt_cas(&d->folding, 0, 1, acq_rel))
+		return false;
 	e = fpt_load(&d->epoch, relaxed);
-	if (!fpt_delta_is_dirty(t, d, e & 1)) {
+	if (!always && !fpt_delta_is_dirty(t, d, e & 1)) {
 		fpt_store(&d->folding, 0, release);
-		return;
+		return true;
 	}
 	fpt_store(&d->epoch, e + 1, release);			/* O1 */
 	fpt_section_fence();					/* D2 */
@@ -511,6 +556,18 @@ static inline void fpt_delta_drain(struct fpt *t)
 		}
 	}
 	fpt_store(&d->folding, 0, release);	/* pairs with the cas of the next fold */
+	return true;
+}
+
+static inline void fpt_delta_drain(struct fpt *t)
+{
+	(void)fpt_delta_fold(t, false);
+}
+
+/* The fold between a claim and its second look. */
+static inline bool fpt_delta_cut(struct fpt *t)
+{
+	return fpt_delta_fold(t, true);
 }
 
 __extension__ static const struct fpt_ops fpt_delta_ops __attribute__((unused)) = {
@@ -524,6 +581,7 @@ __extension__ static const struct fpt_ops fpt_delta_ops __attribute__((unused)) 
 	.free = fpt_delta_free,
 	.alloc = fpt_delta_alloc,
 	.drain = fpt_delta_drain,
+	.cut = fpt_delta_cut,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

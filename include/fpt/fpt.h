@@ -50,8 +50,8 @@
  *
  * Event sources. Exact: every free and every alloc is seen, once and in order. Lossy (config.lossy:
  * kernel tracepoints): some are not. A lossy source needs FPT_ISOLATE: FPT_TICKET is refused by
- * fpt_init(), as it is with trackers that do not retract (array, bitmap, delta, array2019,
- * none), because there the hooks are all that keeps an owner's page from the host.
+ * fpt_init(), as it is with trackers that neither retract nor can find out (array, bitmap,
+ * array2019, none), because there the hooks are all that keeps an owner's page from the host.
  *
  * RCU. Hooks that are dispatched at run time are read-side sections, and fpt_switch() and
  * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
@@ -94,7 +94,7 @@ static inline size_t fpt_size(const struct fpt_config *config)
 /* Could these ops run like this? */
 static inline int fpt_check(const struct fpt_ops *ops, enum fpt_protocol protocol, bool lossy)
 {
-	if (protocol == FPT_TICKET && (lossy || !ops->retracts))
+	if (protocol == FPT_TICKET && (lossy || (!ops->retracts && !ops->cut)))
 		return FPT_ENOTSUP;
 	return ops->toggles && lossy ? FPT_ENOTSUP : FPT_OK;
 }
@@ -126,8 +126,8 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
 /*
  * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
  * tracker, no CPUs, an order or a number of entries beyond its bound, a host's page that is larger
- * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that does not retract;
- * delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
+ * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that cannot tell what is
+ * owned; delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
  * are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)

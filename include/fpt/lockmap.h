@@ -70,6 +70,7 @@ __extension__ static const struct fpt_ops fpt_lockmap_ops __attribute__((unused)
 	.free = fpt_lockmap_free,
 	.alloc = fpt_lockmap_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

@@ -22,7 +22,8 @@
  * Ticket: nothing is taken out. The alloc hook cancels a claim that was not submitted, and says
  * FPT_IN_FLIGHT of one that was: the owner waits (fpt_wait()), and can ask for that block first
  * (fpt_expedite()). Safe because the hooks see every event, and the tracker is exact; so a source
- * that misses events, and trackers that do not retract (fpt_ops.retracts), are refused at init.
+ * that misses events, and trackers that cannot tell (neither fpt_ops.retracts nor .cut), are refused
+ * at init. Where it is a cut that tells (delta), each batch has one, between claim and submit.
  *
  * fpt_get_hints() and fpt_put_hints() are the interface that was proposed in 2018, over tickets: a
  * chunk is in flight from get to put, and an allocation that meets it waits, or asks for it first.
@@ -189,13 +190,42 @@ static inline void fpt_release(struct fpt *t, const struct fpt_range *claim, enu
 	fpt_xbitmap_end_claim(&t->back, claim, why != FPT_USED);
 }
 
+/* Does a claim have to wait for a cut? */
+static inline bool fpt_cuts(struct fpt *t)
+{
+	return t->back.tickets && fpt_tracker(t)->cut;
+}
+
+/*
+ * Once for any number of claims, between them and their submissions: the back learns of the
+ * allocations that do not. False: none of them can be submitted now.
+ */
+static inline bool fpt_cut(struct fpt *t)
+{
+	return !fpt_cuts(t) || fpt_tracker(t)->cut(t);
+}
+
+/* fpt_submit() of a claim that a cut came after. */
+static inline unsigned long fpt_submit_cut(struct fpt *t, const struct fpt_range *claim)
+{
+	/* An allocation that did not see the claim: what it would have done is done here. */
+	if (fpt_cuts(t) && !fpt_xbitmap_is_full(&t->back, claim))
+		(void)fpt_take_tickets(t, fpt_cpu(t->nr_cpus), claim->pfn, 1);
+	return fpt_xbitmap_submit(&t->back, claim);
+}
+
 /*
  * CLAIMED -> SUBMITTED: the block goes to the host now. Isolate: it was taken; returns 1. Ticket:
- * returns its ticket, or 0: an allocation has cancelled the claim, which is over.
+ * returns its ticket, or 0: an allocation has cancelled the claim, which is over; or it is over
+ * because another reporter was just folding (delta), and the hint is kept. With delta a fold for
+ * each call: fpt_pass_next() and fpt_pass_submit() need one per batch.
  */
 static inline unsigned long fpt_submit(struct fpt *t, const struct fpt_range *claim)
 {
-	return fpt_xbitmap_submit(&t->back, claim);
+	if (fpt_cut(t))
+		return fpt_submit_cut(t, claim);
+	fpt_release(t, claim, FPT_BUSY);
+	return 0;
 }
 
 /*
@@ -347,14 +377,17 @@ static inline void fpt_pass_release(struct fpt_reporter *rep, const struct fpt_r
 	fpt_release(rep->t, claim, why);
 }
 
-/* Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go. */
+/*
+ * Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go,
+ * or there was no cut.
+ */
 static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
-						const struct fpt_range *claim)
+						const struct fpt_range *claim, bool cut)
 {
 	enum fpt_isolated got = FPT_TAKEN;
 	unsigned long ticket;
 
-	if (fpt_refused(rep->t))
+	if (fpt_refused(rep->t) || !cut)
 		got = FPT_BUSY;
 	else if (rep->t->protocol == FPT_ISOLATE)
 		got = rep->owner->isolate(rep->ctx, *claim);
@@ -362,10 +395,39 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 		fpt_pass_release(rep, claim, got);
 		return 0;
 	}
-	ticket = fpt_submit(rep->t, claim);
+	ticket = fpt_submit_cut(rep->t, claim);
 	if (!ticket)
 		rep->in_flight -= claim->nr;
 	return ticket;
+}
+
+/* Claim into b from n on, up to end. Returns where the claims end. */
+static inline unsigned int fpt_pass_claim_some(struct fpt_reporter *rep, struct fpt_batch *b,
+					       unsigned int n, unsigned int end)
+{
+	while (n < end && fpt_pass_claim_one(rep, &b->range[n]))
+		n++;
+	return n;
+}
+
+/*
+ * Submit the claims of b from n on, up to end; those that are left follow the first n. Returns how
+ * many there are then.
+ */
+static inline unsigned int fpt_pass_submit_some(struct fpt_reporter *rep, struct fpt_batch *b,
+						unsigned int n, unsigned int end)
+{
+	bool cut = fpt_cut(rep->t);
+	unsigned int i;
+
+	for (i = n; i < end; i++) {
+		b->range[n] = b->range[i];
+		b->ticket[n] = fpt_pass_submit_one(rep, &b->range[n], cut);
+		if (b->ticket[n])
+			n++;
+	}
+	b->since = rep->now;
+	return n;
 }
 
 /*
@@ -374,13 +436,17 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
  */
 static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_batch *b)
 {
-	b->nr = 0;
-	while (b->nr < rep->policy.batch && fpt_pass_claim_one(rep, &b->range[b->nr])) {
-		b->ticket[b->nr] = fpt_pass_submit_one(rep, &b->range[b->nr]);
-		if (b->ticket[b->nr])
-			b->nr++;
-	}
+	unsigned int end;
+
 	b->since = rep->now;
+	for (b->nr = 0; b->nr < rep->policy.batch;) {
+		/* One by one, but where a cut is needed, which is dear: one for all. */
+		end = fpt_cuts(rep->t) ? rep->policy.batch : b->nr + 1;
+		end = fpt_pass_claim_some(rep, b, b->nr, end);
+		if (end == b->nr)
+			break;
+		b->nr = fpt_pass_submit_some(rep, b, b->nr, end);
+	}
 	return b->nr;
 }
 
@@ -390,26 +456,15 @@ static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_ba
  */
 static inline unsigned int fpt_pass_claim(struct fpt_reporter *rep, struct fpt_batch *b)
 {
-	b->nr = 0;
-	while (b->nr < rep->policy.batch && fpt_pass_claim_one(rep, &b->range[b->nr]))
-		b->nr++;
+	b->nr = fpt_pass_claim_some(rep, b, 0, rep->policy.batch);
 	return b->nr;
 }
 
 /* The other half. Returns how many are left for the host; none of a batch is not a pass's end. */
 static inline unsigned int fpt_pass_submit(struct fpt_reporter *rep, struct fpt_batch *b)
 {
-	unsigned int i, n = 0;
-
-	for (i = 0; i < b->nr; i++) {
-		b->range[n] = b->range[i];
-		b->ticket[n] = fpt_pass_submit_one(rep, &b->range[n]);
-		if (b->ticket[n])
-			n++;
-	}
-	b->nr = n;
-	b->since = rep->now;
-	return n;
+	b->nr = fpt_pass_submit_some(rep, b, 0, b->nr);
+	return b->nr;
 }
 
 static inline void fpt_pass_end(struct fpt_reporter *rep, const struct fpt_range *claim,
@@ -606,29 +661,41 @@ static inline bool fpt_batch_expedited(struct fpt *t, const struct fpt_batch *b,
  * and at most nr pages of them, and clear its hints: it is the caller's to hand to the host, until
  * fpt_put_hints(). Returns its pages and sets *pfn_start to the first; 0: there is none. What
  * "clear" means: one store per block makes its ticket SUBMITTED; page bits stay, and remember who
- * takes pages meanwhile. FPT_TICKET only. Fronts are drained when *pfn_start is 0. Lock-free.
+ * takes pages meanwhile. FPT_TICKET only. Fronts are drained when *pfn_start is 0. Lock-free but for
+ * the fences of a cut, one for FPT_BATCH_MAX blocks.
  */
 static inline fpt_pfn_t fpt_get_hints(struct fpt *t, fpt_pfn_t *pfn_start, fpt_pfn_t nr)
 {
-	fpt_pfn_t block = 1UL << t->back.order, at = *pfn_start, got = 0;
-	struct fpt_range claim;
+	unsigned int max = fpt_cuts(t) ? FPT_BATCH_MAX : 1, n, i;
+	fpt_pfn_t at = *pfn_start, got = 0;
+	struct fpt_range claim[FPT_BATCH_MAX];
+	bool more = true, ended = false, cut;
 
 	FPT_ASSERT(t->back.tickets);
 	if (!at)
 		fpt_drain(t);
-	while (!fpt_refused(t) && nr - got >= block &&
-	       fpt_xbitmap_claim_from(&t->back, at, got ? at : ~0UL, &claim)) {
-		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED, claim.nr);
-		at = claim.pfn + claim.nr;
-		if (fpt_submit(t, &claim)) {
-			if (!got)
-				*pfn_start = claim.pfn;
-			got += claim.nr;
-		} else if (got) {
-			break;
+	while (more && !ended && !fpt_refused(t)) {
+		/* at 0: behind the last page there can be. */
+		for (n = 0; n < max && (nr - got) >> t->back.order > n && (at || !(n || got)); n++) {
+			if (!fpt_xbitmap_claim_from(&t->back, at, n || got ? at : ~0UL, &claim[n]))
+				break;
+			fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED, claim[n].nr);
+			at = claim[n].pfn + claim[n].nr;
 		}
-		if (!at)
-			break;		/* the last page there can be */
+		more = n && at;
+		cut = n && fpt_cut(t);
+		for (i = 0; i < n; i++) {
+			/* Behind one that was cancelled: not this chunk's. */
+			if (!cut || ended) {
+				fpt_release(t, &claim[i], FPT_BUSY);
+			} else if (fpt_submit_cut(t, &claim[i])) {
+				if (!got)
+					*pfn_start = claim[i].pfn;
+				got += claim[i].nr;
+			} else if (got) {
+				ended = true;
+			}
+		}
 	}
 	return got;
 }

@@ -35,7 +35,8 @@
  *	look at the page bits	(seq_cst)	look at the word	(seq_cst)
  *
  * Either the hook sees CLAIMED (or later), or the reporter sees the bit cleared and gives the claim
- * up. Were the claim published after the look at the bits, both could miss each other, and the
+ * up. (delta.h has another such pair: hooks without a barrier, reporters with a fence and a second
+ * look.) Were the claim published after the look at the bits, both could miss each other, and the
  * host would discard an owner's page. Hence T2: whoever saw CLAIMED competes with submit for the
  * word, one compare-and-swap each. end is a release and fpt_ticket_busy()'s load an acquire: what
  * the host did is before what the owner does next.

@@ -98,6 +98,13 @@ struct fpt_ops {
 	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks.
 	 */
 	void (*drain)(struct fpt *t);
+	/*
+	 * Ticket protocol, where the back learns of events later: afterwards it has all that were
+	 * on pages of a block whose ticket was published before the call, but for those whose hooks
+	 * see that ticket. False: not now, another call is under way. NULL and !retracts: no
+	 * tickets. May sleep.
+	 */
+	bool (*cut)(struct fpt *t);
 	/* fpt_wanted(), fpt_refill(). NULL: the front does not grow. */
 	size_t (*wanted)(struct fpt *t);
 	int (*refill)(struct fpt *t, struct fpt_mem *m);
@@ -162,6 +169,36 @@ static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 		fpt_count(t, cpu, FPT_STAT_REFAULTED, refaulted);
 	if (coarse)
 		fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+}
+
+/*
+ * A drain with a fence is one at a time: a second one leaves all that there is to the first, which
+ * goes round once more.
+ *
+ *	if (fpt_drain_begin(&draining))
+ *		do
+ *			... a round ...
+ *		while (!fpt_drain_end(&draining));
+ */
+enum { FPT_DRAIN_NONE, FPT_DRAIN_ONE, FPT_DRAIN_MORE };
+
+/* False: the other one will see all that this one would have seen. */
+static inline bool fpt_drain_begin(fpt_atomic_t *draining)
+{
+	if (fpt_xchg(draining, FPT_DRAIN_MORE, acq_rel) != FPT_DRAIN_NONE)
+		return false;
+	(void)fpt_cas(draining, FPT_DRAIN_MORE, FPT_DRAIN_ONE, acq_rel);
+	return true;
+}
+
+/* False: somebody came, another round. */
+static inline bool fpt_drain_end(fpt_atomic_t *draining)
+{
+	if (fpt_cas(draining, FPT_DRAIN_ONE, FPT_DRAIN_NONE, acq_rel))
+		return true;
+	/* Acquire: what they who came knew. */
+	(void)fpt_xchg(draining, FPT_DRAIN_ONE, acq_rel);
+	return false;
 }
 
 /*
@@ -237,6 +274,7 @@ __extension__ static const struct fpt_ops fpt_xbitmap_ops __attribute__((unused)
 	.free = fpt_xbitmap_free,
 	.alloc = fpt_xbitmap_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,
@@ -269,6 +307,7 @@ __extension__ static const struct fpt_ops fpt_none_ops __attribute__((unused)) =
 	.free = fpt_none_free,
 	.alloc = fpt_none_alloc,
 	.drain = NULL,
+	.cut = NULL,
 	.wanted = NULL,
 	.refill = NULL,
 	.memory = NULL,

@@ -891,6 +891,16 @@ static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const stru
 	return ticket;
 }
 
+/* Are all bits of a claimed block set? The second look, where the tickets' first is too early. */
+static inline bool fpt_xbitmap_is_full(struct fpt_xbitmap *x, const struct fpt_range *claim)
+{
+	unsigned long b, chunk;
+	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
+
+	chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
+	return chunk && fpt_xbitmap_full(x, chunk, b);
+}
+
 /*
  * End a claim. rehint: it was not reported and shall be found again. Without, it is found again
  * when a page of it is next freed.

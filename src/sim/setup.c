@@ -156,9 +156,9 @@ int sim_check(const struct trace *t, const struct sim_tracker *tracker,
 			 tracker->name);
 	else if (c.protocol == FPT_ISOLATE)
 		return 0;
-	else if (!c.ops->retracts)
+	else if (!c.ops->retracts && !c.ops->cut)
 		snprintf(err->text, sizeof(err->text),
-			 "%s: does not take back a page that is allocated: only protocol=isolate",
+			 "%s: cannot tell that a page was allocated: only protocol=isolate",
 			 tracker->name);
 	else if (c.lossy)
 		snprintf(err->text, sizeof(err->text),

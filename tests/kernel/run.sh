@@ -83,7 +83,7 @@ build_unit_tests() {
 		cp "$here/unit/unit.c" "$dir/${name%.o}.c"
 	done
 	# Empty: cmocka.h is there before them.
-	for name in pthread setjmp stdarg stddef stdint stdio stdlib string; do
+	for name in pthread sched setjmp stdarg stddef stdint stdio stdlib string; do
 		: >"$dir/include/$name.h"
 	done
 	make_modules "$dir"
@@ -98,6 +98,12 @@ build_module() { # NAME [KCFLAGS]
 	cp -r "$root/include" "$dir"
 	cp -r "$root/src/linux" "$dir/src"
 	make_modules "$dir/src/linux" "${2:-}"
+}
+
+build_probes() {
+	rm -rf "$build/probes"
+	cp -r "$here/probes" "$build"
+	make_modules "$build/probes"
 }
 
 make_initramfs() {
@@ -118,6 +124,7 @@ make_initramfs() {
 	strip -g -o "$dir/modules/fpt.ko" "$build/module/src/linux/fpt.ko"
 	strip -g -o "$dir/modules/mutant.ko" "$build/mutant/src/linux/fpt.ko"
 	strip -g -o "$dir/modules/wrong_queue.ko" "$build/wrong_queue/src/linux/fpt.ko"
+	strip -g -o "$dir/modules/probes.ko" "$build/probes/probes.ko"
 	cp "$here"/guest/tests/*.sh "$dir/tests"
 	cp "$here/guest/init" "$dir/init"
 	chmod 755 "$dir/init"
@@ -141,6 +148,7 @@ prepare() {
 	build_module module
 	build_module mutant -DFPT_MUTANT_SKIP_ISOLATION
 	build_module wrong_queue -DFPT_MUTANT_WRONG_QUEUE
+	build_probes
 	gcc -std=gnu11 -D_GNU_SOURCE -O2 -o "$build/outside" "$here/outside.c"
 	make_initramfs
 	accel=${FPT_TEST_ACCEL:-tcg}
@@ -269,7 +277,8 @@ fi
 [[ -f $build/accel ]] || skip "'run.sh $1 prepare' was not done"
 case $test in
 unit)	# In the kernel, preemptible everywhere as user space is: the tests' threads rely on it.
-	boot 512 300 FPT_TEST=unit preempt=full
+	# Each drain waits for a grace period.
+	boot 512 300 FPT_TEST=unit preempt=full rcupdate.rcu_expedited=1
 	must_pass
 	;;
 hint)	# Every tracker: residency, writers, unloading under load.

@@ -42,6 +42,7 @@ a_test hotplug-model-no-rcu test_hotplug.c -DFPT_MODEL -DFPT_MODEL_NO_RCU
 a_test bitmap test_bitmap.c -DFPT_VIRTUAL_CPUS
 a_test bitmap-small test_bitmap.c -DFPT_VIRTUAL_CPUS -DFPT_BITMAP_LEAF_BYTES=64 \
 	-DFPT_BITMAP_GRAIN_BYTES=8 -DFPT_BITMAP_ENTRIES=2u -DFPT_BITMAP_MAX_LEVELS=9u
+a_test bitmap-threads test_bitmap.c
 a_test array2019 test_array2019.c -DFPT_VIRTUAL_CPUS
 a_test array2019-model test_array2019.c -DFPT_MODEL
 a_test delta test_delta.c -DFPT_VIRTUAL_CPUS
@@ -49,6 +50,7 @@ a_test delta-model test_delta.c -DFPT_MODEL
 a_test delta-user test_delta.c
 a_test percpu test_percpu.c
 a_test bitmap-model test_bitmap.c -DFPT_MODEL
+a_test lines test_lines.c -DFPT_MODEL
 export FPT_TEST_SEEDS=${FPT_TEST_SEEDS:-4} FPT_TEST_STEPS=${FPT_TEST_STEPS:-600}
 
 # build TEST HEADERS PROGRAM

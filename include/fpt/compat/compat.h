@@ -23,6 +23,15 @@
  * Sections: a look at a word that all share, and writes to what belongs to one CPU, as if in one
  * step.
  *
+ *	fpt_section_or(cpu, e, was_e, a, bits)	*a |= bits
+ *	fpt_section_and(cpu, e, was_e, a, bits)	*a &= bits
+ *	fpt_section_replace(cpu, e, was_e, a, old, v)
+ *						*a = v, which was old
+ *	fpt_section_append(cpu, e, was_e, nr, was_nr, a, v)
+ *						*a = v (perhaps though it is false), and *nr = was_nr + 1,
+ *						which was was_nr
+ *						true: this code was on that CPU, *e was was_e, and nobody
+ *						else of that CPU came between
  *	fpt_section_toggle(cpu, e, was_e, c, n, a, v)
  *						*c += n, then *a ^= v
  *						FPT_SECTION_DONE: this code was on that CPU, *e was was_e,

@@ -206,10 +206,67 @@ static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, un
 	return fpt_model_end(&s, c, n, a, val, file, line);
 }
 
+/* *a = *a & keep | set */
+static inline bool fpt_model_change(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				    fpt_atomic_t *a, unsigned long keep, unsigned long set,
+				    const char *file, int line)
+{
+	struct fpt_model_section s;
+	unsigned long now;
+
+	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
+		return false;
+	now = a->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = (now & keep) | set;
+	return true;
+}
+
+static inline bool fpt_model_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *a, unsigned long old, unsigned long val,
+				     const char *file, int line)
+{
+	struct fpt_model_section s;
+
+	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line) || a->v != old ||
+	    !fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = val;
+	return true;
+}
+
+static inline bool fpt_model_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				    fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
+				    unsigned long val, const char *file, int line)
+{
+	struct fpt_model_section s;
+
+	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, nr, file, line) || nr->v != was_nr ||
+	    !fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return false;
+	a->v = val;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, nr, file, line))
+		return false;
+	nr->v = was_nr + 1;
+	return true;
+}
+
 #define fpt_section_toggle(cpu, e, was_e, c, n, a, val) \
 	fpt_model_toggle(cpu, e, was_e, c, n, a, val, __FILE__, __LINE__)
 #define fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val) \
 	fpt_model_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val, __FILE__, __LINE__)
+#define fpt_section_or(cpu, e, was_e, a, bits) \
+	fpt_model_change(cpu, e, was_e, a, ~0UL, bits, __FILE__, __LINE__)
+#define fpt_section_and(cpu, e, was_e, a, bits) \
+	fpt_model_change(cpu, e, was_e, a, bits, 0, __FILE__, __LINE__)
+#define fpt_section_replace(cpu, e, was_e, a, old, val) \
+	fpt_model_replace(cpu, e, was_e, a, old, val, __FILE__, __LINE__)
+#define fpt_section_append(cpu, e, was_e, nr, was_nr, a, val) \
+	fpt_model_append(cpu, e, was_e, nr, was_nr, a, val, __FILE__, __LINE__)
 
 static inline bool fpt_sections(void)
 {

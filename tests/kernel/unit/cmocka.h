@@ -13,6 +13,7 @@
 #define FPT_UNIT_CMOCKA_H
 
 #include <linux/completion.h>
+#include <linux/cpumask.h>
 #include <linux/kernel.h>
 #include <linux/kthread.h>
 #include <linux/mm.h>
@@ -122,8 +123,17 @@ static inline __maybe_unused void free(void *p)
 #define strtoul simple_strtoul
 
 /*
- * Threads. Nothing but a thread's end is waited for.
+ * Threads. Nothing but a thread's end is waited for. A test's main() may choose the CPUs that they
+ * all run on.
  */
+extern struct cpumask unit_cpus;
+
+typedef struct cpumask cpu_set_t;
+
+#define CPU_ZERO(set) cpumask_clear(set)
+#define CPU_SET(cpu, set) cpumask_set_cpu(cpu, set)
+#define sched_setaffinity(pid, size, set) (cpumask_copy(&unit_cpus, set), 0)
+
 struct unit_thread {
 	struct completion ended;
 	void *(*run)(void *arg);

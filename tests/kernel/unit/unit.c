@@ -70,10 +70,14 @@ void unit_check(bool x, const char *what, const char *file, int line)
 	unit_end(false);
 }
 
+struct cpumask unit_cpus;		/* empty: any */
+
 static int unit_thread(void *data)
 {
 	struct unit_thread *self = data;
 
+	if (!cpumask_empty(&unit_cpus))
+		set_cpus_allowed_ptr(current, &unit_cpus);
 	self->run(self->arg);
 	kthread_complete_and_exit(&self->ended, 0);
 }
