@@ -662,14 +662,15 @@ static unsigned int build(const struct scenario *scenario)
 				     .report_again = scenario->report_again };
 	struct fpt_mem mem = { w.memory, MEMORY, false };
 	unsigned int i, nr_threads = 0;
+	bool no_sections = fpt_model_no_sections;
 	size_t size;
 
 	s = scenario;
 	memset(&g, 0, sizeof(g));
 	memset(w.caller, 0, sizeof(w.caller));
-	fpt_model_no_sections = s->no_sections;
+	fpt_model_no_sections |= s->no_sections;
 	assert_int_equal(fpt_init(&w.t, &config, &mem), FPT_OK);
-	fpt_model_no_sections = false;
+	fpt_model_no_sections = no_sections;
 	size = fpt_range_size(&w.t, 0, s->nr_pages, s->pool == EXACT);
 	if (s->pool == PARTIAL)		/* the slack for unaligned donations is not needed */
 		size += s->pool_nr * fpt_mem_cost(fpt_xbitmap_chunk_bytes(&w.t.back)) -

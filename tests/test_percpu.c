@@ -9,12 +9,15 @@
  * are atomic.
  */
 
+#ifdef __x86_64__
+#define INTERRUPTS
 /* Flags, and nothing else, are lost here. A signal in a section ends it. */
 #define FPT_USER_RSEQ_INJECT(point) \
 	"cmpl $" #point ", test_point(%%rip)\n\t" \
 	"jne 9f\n\t" \
 	"int3\n" \
 	"9:\n\t"
+#endif
 
 #include <fpt/fpt.h>
 
@@ -219,7 +222,7 @@ static void test_sections(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
 }
 
-#ifdef FPT_USER_RSEQ
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
 /*
  * Sections that are interrupted, at each of their points: what they see and write changes meanwhile.
  * One that went on would write all the same.
@@ -448,7 +451,7 @@ static void test_fork(void **state)
 	tracker_free(w);
 }
 
-#ifdef FPT_USER_RSEQ
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
 /* Every section of a hook is interrupted, again and again: a hook gives up, and writes the back. */
 static unsigned int left, traps;
 
@@ -505,7 +508,7 @@ int main(int argc, char **argv)
 		OF_TRACKERS(test_unknown_cpu),
 		OF_TRACKERS(test_coming),
 		OF_TRACKERS(test_fork),
-#ifdef FPT_USER_RSEQ
+#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
 		cmocka_unit_test(test_interrupted),
 		OF_TRACKERS(test_bound),
 #endif

@@ -176,35 +176,59 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 	return FPT_ARRAY_RACED;
 }
 
-/* The same with sections. */
-static inline enum fpt_array_put fpt_array_put_section(struct fpt_array *a, unsigned int nr_cpus,
-						       unsigned int cpu, unsigned long run)
+/* With sections: one attempt. */
+static inline enum fpt_array_put fpt_array_put_once(struct fpt_array *a, unsigned int cpu,
+						    unsigned long run)
 {
-	unsigned int attempt;
+	unsigned long e = fpt_load(&a->epoch, acquire), i, joined = 0;	/* O2 */
+	struct fpt_array_cpu *c = &a->cpu[cpu];
+	fpt_atomic_t *nr = &c->nr[e & 1], *slot;
+	bool done;
 
-	for (attempt = 0; attempt < FPT_ARRAY_ATTEMPTS; attempt++) {
-		unsigned long e = fpt_load(&a->epoch, acquire);		/* O2 */
-		struct fpt_array_cpu *c = &a->cpu[cpu];
-		unsigned long i = fpt_load(&c->nr[e & 1], relaxed), last = 0, joined;
-		fpt_atomic_t *slot = c->slot[e & 1] + i;
+	i = fpt_load(nr, relaxed);
+	slot = c->slot[e & 1] + i;
+	if (i) {
+		unsigned long last = fpt_load(slot - 1, relaxed);
 
-		if (i)
-			last = fpt_load(slot - 1, relaxed);
-		joined = i ? fpt_array_join(last, run) : 0;
-		if (joined) {
-			/* Linearization of an extension. */
-			if (fpt_section_replace(cpu, &a->epoch, e, slot - 1, last, joined))
-				return FPT_ARRAY_PUT;
-		} else if (i == a->entries) {
-			return FPT_ARRAY_FULL;
-		} else {
-			/* Linearization of an append. */
-			if (fpt_section_append(cpu, &a->epoch, e, &c->nr[e & 1], i, slot, run))
-				return FPT_ARRAY_PUT;
-		}
-		cpu = fpt_cpu(nr_cpus);		/* moved, drained, or another came between */
+		joined = fpt_array_join(last, run);
+		/* Linearization of an extension. */
+		if (joined)
+			done = fpt_section_replace(cpu, &a->epoch, e, slot - 1, last, joined);
 	}
-	return FPT_ARRAY_RACED;
+	if (!joined) {
+		if (i == a->entries)
+			return FPT_ARRAY_FULL;
+		/* Linearization of an append. */
+		done = fpt_section_append(cpu, &a->epoch, e, nr, i, slot, run);
+	}
+	return done ? FPT_ARRAY_PUT : FPT_ARRAY_RACED;
+}
+
+/* So many pages from pfn on, which is number page. */
+static inline void fpt_array_free_run(struct fpt *t, unsigned int cpu, unsigned long page,
+				      fpt_pfn_t pfn, fpt_pfn_t nr)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
+	unsigned long run = page << FPT_ARRAY_NR_BITS | nr;
+	unsigned int attempt, now = cpu;
+	enum fpt_array_put put;
+
+	if (a->sections) {
+		put = fpt_array_put_once(a, cpu, run);
+		for (attempt = 1; put == FPT_ARRAY_RACED && attempt < FPT_ARRAY_ATTEMPTS;
+		     attempt++) {
+			now = fpt_cpu(t->nr_cpus);	/* moved, drained, or interrupted */
+			put = fpt_array_put_once(a, now, run);
+		}
+	} else {
+		put = fpt_array_put(a, &a->cpu[cpu], run);
+	}
+	if (put == FPT_ARRAY_FULL)
+		fpt_count(t, cpu, FPT_STAT_DROPPED, nr);
+	if (put != FPT_ARRAY_RACED)
+		return;
+	fpt_count(t, cpu, FPT_STAT_SLOW, 1);
+	fpt_update_back(t, cpu, pfn, nr, true);
 }
 
 static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
@@ -222,26 +246,16 @@ static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 		return;
 	}
 	page = r->index + (pfn - r->base);
-	while (nr) {
-		unsigned long some = nr < FPT_ARRAY_MAX_NR ? nr : FPT_ARRAY_MAX_NR;
-		unsigned long run = page << FPT_ARRAY_NR_BITS | some;
-
-		switch (a->sections ? fpt_array_put_section(a, t->nr_cpus, cpu, run) :
-				      fpt_array_put(a, &a->cpu[cpu], run)) {
-		case FPT_ARRAY_PUT:
-			break;
-		case FPT_ARRAY_FULL:
-			fpt_count(t, cpu, FPT_STAT_DROPPED, some);
-			break;
-		case FPT_ARRAY_RACED:
-			fpt_count(t, cpu, FPT_STAT_SLOW, 1);
-			fpt_update_back(t, cpu, pfn, some, true);
-			break;
-		}
-		page += some;
-		pfn += some;
-		nr -= some;
+	/* Nearly always, and all in line. */
+	if (a->sections && nr == 1 &&
+	    fpt_array_put_once(a, cpu, page << FPT_ARRAY_NR_BITS | 1) == FPT_ARRAY_PUT)
+		return;
+	for (; nr > FPT_ARRAY_MAX_NR; nr -= FPT_ARRAY_MAX_NR) {
+		fpt_array_free_run(t, cpu, page, pfn, FPT_ARRAY_MAX_NR);
+		page += FPT_ARRAY_MAX_NR;
+		pfn += FPT_ARRAY_MAX_NR;
 	}
+	fpt_array_free_run(t, cpu, page, pfn, nr);
 }
 
 static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)

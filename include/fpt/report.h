@@ -262,6 +262,9 @@ static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_ra
 	unsigned int cpu = fpt_cpu(rep->t->nr_cpus);
 	fpt_pfn_t i;
 
+	/* Where hooks toggle, the alloc may just not be in the back yet: audits, and nothing else. */
+	if (fpt_tracker(rep->t)->toggles)
+		return;
 	if (!fpt_load(&rep->t->stale, relaxed) || !rep->owner->is_free)
 		return;
 	for (i = 0; i < claim->nr; i++) {

@@ -16,6 +16,7 @@
  *	hinted[0]   |.1...|.....1....|			1 bit per block: "look here"
  *	claimed     |.....|.....1....|			1 bit per block: in a live claim
  *	reported    |...1.|..........|			1 bit per block: reported, untouched since
+ *	quiet       |.....|.1..1|.....|			1 bit per block: no event since audited (audit.h)
  *	ticket      [ g ][ g ][ g ][ g ]		ticket protocol: 1 word per block, ticket.h
  *	chunk       [ 0 ][ * ][ 0 ][coarse]		1 word per chunk of page bits
  *	               |
@@ -115,6 +116,7 @@ struct fpt_xbitmap_range {
 	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
 	fpt_atomic_t *claimed;
 	fpt_atomic_t *reported;
+	fpt_atomic_t *quiet;		/* NULL: no audits */
 	fpt_atomic_t *ticket;		/* NULL: another protocol */
 	fpt_atomic_t *chunk;
 	char *pool;			/* pool_nr chunks */
@@ -128,6 +130,7 @@ struct fpt_xbitmap {
 	unsigned int order;		/* pages per block, log2 */
 	unsigned int chunk_shift;	/* pages per chunk, log2 */
 	bool tickets;			/* ticket protocol */
+	bool audits;			/* fpt_audit() */
 	bool all_chunks;		/* ranges must bring memory for all their chunks */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
@@ -214,6 +217,8 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
 	if (x->tickets)
 		size += fpt_xbitmap_words_cost(r.nr_blocks);
+	if (x->audits)
+		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	if (exact)
 		size += r.nr_chunks * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 	return size + FPT_CACHE_LINE;	/* the donation need not be aligned */
@@ -244,6 +249,7 @@ static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 		slot->hinted[l] = r->hinted[l];
 	slot->claimed = r->claimed;
 	slot->reported = r->reported;
+	slot->quiet = r->quiet;
 	slot->ticket = r->ticket;
 	slot->chunk = r->chunk;
 	slot->pool = r->pool;
@@ -355,6 +361,11 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	if (x->tickets) {
 		r->ticket = fpt_xbitmap_take_words(&rest, r->nr_blocks);
 		if (!r->ticket)
+			return FPT_ENOMEM;
+	}
+	if (x->audits) {
+		r->quiet = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
+		if (!r->quiet)
 			return FPT_ENOMEM;
 	}
 	for (l = 0, bits = r->nr_blocks; l < r->nr_levels; l++, bits = fpt_xbitmap_words(bits)) {
@@ -621,6 +632,15 @@ static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_
 	/* The store of a store-then-look: fpt_xbitmap_claim_block() looks. */
 	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, seq_cst) & bit ? 1UL << x->order
 										   : 0;
+}
+
+/* There was an event in block b: it is not quiet. The load is the look of audit.h's pair. */
+static inline void fpt_xbitmap_disturb(struct fpt_xbitmap_range *r, unsigned long b)
+{
+	unsigned long bit = 1UL << b % FPT_WORD_BITS;
+
+	if (r->quiet && (fpt_load(&r->quiet[b / FPT_WORD_BITS], seq_cst) & bit))
+		fpt_and(&r->quiet[b / FPT_WORD_BITS], ~bit, seq_cst);
 }
 
 /*

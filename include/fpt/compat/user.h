@@ -95,7 +95,7 @@ static inline struct rseq *fpt_user_rseq(void)
  * So the last instruction, which commits, runs on the CPU that was compared, and no other thread of
  * that CPU between the two.
  */
-#if defined(FPT_USER_RSEQ_ID) && defined(__x86_64__) && defined(__LP64__)
+#if defined(FPT_USER_RSEQ_ID) && defined(__LP64__)
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)
 #define FPT_USER_TSAN
@@ -107,6 +107,7 @@ static inline struct rseq *fpt_user_rseq(void)
 #endif
 
 #ifdef FPT_USER_RSEQ
+#ifdef __x86_64__
 /* For tests, which interrupt here: instructions that may change nothing but flags. */
 #ifndef FPT_USER_RSEQ_INJECT
 #define FPT_USER_RSEQ_INJECT(point)
@@ -293,7 +294,182 @@ static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsig
 	return done;
 }
 
+static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	unsigned long done;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		"addq %[val], %[a]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done)
+		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [a] "m"(a->v),
+		  [val] "er"(val)
+		: "memory", "cc");
+	return done;
+}
+
+#else	/* aarch64 */
+
+/*
+ * done is the result, now a scratch register. The look is a load-acquire; what the fence orders
+ * needs nothing more.
+ */
+#define FPT_USER_RSEQ_BEGIN \
+	".pushsection __rseq_cs, \"aw?\"\n\t" \
+	".balign 32\n" \
+	"3:\n\t" \
+	".long 0, 0\n\t"			/* version, flags */ \
+	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
+	".popsection\n\t" \
+	"adrp %[now], 3b\n\t" \
+	"add %[now], %[now], :lo12:3b\n\t" \
+	"str %[now], [%[self], %[section]]\n" \
+	"1:\n\t" \
+	"mov %[done], #0\n\t"
+/* 5: when a comparison fails. Before 4: glibc's signature, an undefined instruction. */
+#define FPT_USER_RSEQ_END \
+	"2:\n\t" \
+	"mov %[done], #1\n" \
+	"5:\n\t" \
+	".pushsection __rseq_failure, \"ax?\"\n\t" \
+	".long %c[signature]\n" \
+	"4:\n\t" \
+	"mov %[done], #0\n\t" \
+	"b 5b\n\t" \
+	".popsection\n\t"
+#define FPT_USER_RSEQ_OPERANDS \
+	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
+	[signature] "i"(RSEQ_SIG)
+#ifdef FPT_VIRTUAL_CPUS
+#define FPT_USER_RSEQ_CPU
+#define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
+#else
+#define FPT_USER_RSEQ_CPU \
+	"ldr %w[now], [%[self], %[id]]\n\tcmp %w[now], %w[cpu_]\n\tb.ne 5f\n\t"
+#define FPT_USER_RSEQ_CPU_OPERANDS(cpu) , [cpu_] "r"(cpu), [id] "i"(offsetof(struct rseq, cpu_id))
+#endif
+#define FPT_USER_RSEQ_EQUAL(word, was) \
+	"ldr %[now], %[" word "]\n\tcmp %[now], %[" was "]\n\tb.ne 5f\n\t"
+#define FPT_USER_RSEQ_LOOK \
+	FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU \
+	"ldar %[now], %[e]\n\tcmp %[now], %[was_e]\n\tb.ne 5f\n\t"
+#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was) \
+	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "Q"((e_)->v), [was_e] "r"(was)
+
+/* Of one word, by one instruction and a store, which commits. */
+#define FPT_USER_RSEQ_CHANGE(name, instruction) \
+	static inline bool fpt_user_rseq_##name(unsigned int cpu, fpt_atomic_t *e, \
+						unsigned long was_e, fpt_atomic_t *a, \
+						unsigned long val) \
+	{ \
+		unsigned long done, now; \
+		\
+		(void)cpu; \
+		__asm__ __volatile__( \
+			FPT_USER_RSEQ_LOOK \
+			"ldr %[now], %[a]\n\t" \
+			instruction " %[now], %[now], %[val]\n\t" \
+			"str %[now], %[a]\n" \
+			FPT_USER_RSEQ_END \
+			: [done] "=&r"(done), [now] "=&r"(now) \
+			: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [val] "r"(val) \
+			: "memory", "cc"); \
+		return done; \
+	}
+
+FPT_USER_RSEQ_CHANGE(xor, "eor")
+FPT_USER_RSEQ_CHANGE(or, "orr")
+FPT_USER_RSEQ_CHANGE(and, "and")
+
+static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
+				     unsigned long bits)
+{
+	unsigned long done, now;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		"ldr %[now], %[t]\n\t"
+		"cbnz %[now], 5f\n\t"
+		"ldr %[now], %[a]\n\t"
+		"orr %[now], %[now], %[bits]\n\t"
+		"str %[now], %[a]\n\t"
+		"str %[val], %[t]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done), [now] "=&r"(now)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [t] "Q"(t->v), [val] "r"(val),
+		  [a] "Q"(a->v), [bits] "r"(bits)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+					 fpt_atomic_t *a, unsigned long old, unsigned long val)
+{
+	unsigned long done, now;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		FPT_USER_RSEQ_EQUAL("a", "old")
+		"str %[val], %[a]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done), [now] "=&r"(now)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [old] "r"(old),
+		  [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+					fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
+					unsigned long val)
+{
+	unsigned long done, now;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_LOOK
+		FPT_USER_RSEQ_EQUAL("nr", "was_nr")
+		"add %[now], %[now], #1\n\t"
+		"str %[val], %[a]\n\t"
+		"str %[now], %[nr]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done), [now] "=&r"(now)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "Q"(nr->v),
+		  [was_nr] "r"(was_nr), [a] "Q"(a->v), [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+
+static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	unsigned long done, now;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		"ldr %[now], %[a]\n\t"
+		"add %[now], %[now], %[val]\n\t"
+		"str %[now], %[a]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done), [now] "=&r"(now)
+		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [a] "Q"(a->v),
+		  [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+#endif
+
 /* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
+#ifdef __x86_64__
+#define FPT_USER_MEMBARRIER 324L
+#else
+#define FPT_USER_MEMBARRIER 283L
+#endif
 #define FPT_USER_MEMBARRIER_RSEQ (1L << 7)
 #define FPT_USER_MEMBARRIER_REGISTER_RSEQ (1L << 8)
 
@@ -301,7 +477,7 @@ extern long fpt_user_syscall(long number, ...) __asm__("syscall");
 
 static inline bool fpt_user_membarrier(long command)
 {
-	return fpt_user_syscall(324, command, 0L, 0L) == 0;
+	return fpt_user_syscall(FPT_USER_MEMBARRIER, command, 0L, 0L) == 0;
 }
 #endif
 
@@ -448,19 +624,8 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 static inline bool fpt_percpu_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	if (__rseq_size) {
-		unsigned long done;
-
-		__asm__ __volatile__(
-			FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
-			"addq %[val], %[a]\n"
-			FPT_USER_RSEQ_END
-			: [done] "=&r"(done)
-			: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
-			  [a] "m"(a->v), [val] "er"(val)
-			: "memory", "cc");
-		return done;
-	}
+	if (__rseq_size)
+		return fpt_user_rseq_add(cpu, a, val);
 #endif
 	(void)cpu;
 	fpt_fetch_add(a, val, relaxed);
