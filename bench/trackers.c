@@ -223,7 +223,7 @@ void bench_trackers(void)
 		const struct tracker_data *data = all[i]->data;
 
 		bench_hook(&all[i][0]);
-		if (data->ops != &fpt_none_ops && fpt_check(data->ops, FPT_TICKET, false) == FPT_OK)
+		if (data->ops != &fpt_none_ops && fpt_check(data->ops, FPT_TICKET, false, false) == FPT_OK)
 			bench_hook(&all[i][1]);
 	}
 	bench_hook_as("dispatch/static", &delta_peer[0], BENCH_PRIVATE, 0);
