@@ -79,7 +79,7 @@ run compare --policy protocol=hints,latency_ms=20 "$trace" --json hints.json
 check "what cannot run is left out: status" status_is 0
 check "what cannot run is left out: it is said" grep -q "^left out: array: .*only protocol=isolate" out
 check "what cannot run is left out: the others" json \
-	'[.results[].tracker] == ["lockmap", "xbitmap", "ticket", "xbitmap2019", "buddy"]' hints.json
+	'[.results[].tracker] == ["lockmap", "xbitmap", "delta", "ticket", "xbitmap2019", "buddy"]' hints.json
 
 "$fpt" generate -o blind.fpt --seconds 2 --blind-spots 0.1 churn
 run compare --tracker xbitmap blind.fpt --json blind.json
@@ -87,7 +87,17 @@ check "hidden events: status" status_is 0
 check "hidden events: the heading" grep -q "events hidden from hooks" out
 check "hidden events: JSON" json '.results[0].hidden_events > 0' blind.json
 refused "hidden events: no tickets" 1 "hides events" --tracker ticket blind.fpt
-refused "hidden events: no toggles" 1 "hides events" --tracker delta blind.fpt
+refused "hidden events: no toggles" 1 "hides events.*audit" --tracker delta blind.fpt
+"$fpt" generate -o blind.fpt --seconds 10 --blind-spots 0.01 ramp
+for audit in 1 8; do
+	run compare --tracker xbitmap,delta --policy audit=$audit blind.fpt --json audit-$audit.json
+	check "audit $audit: status" status_is 0
+	check "audit $audit: whose it is" json '[.results[].policy.audit] == [null, '$audit']' audit-$audit.json
+	check "audit $audit: no data lost" json '.results | all(.data_loss == 0)' audit-$audit.json
+done
+check "audit: often enough, as good as bits that are set and cleared" json \
+	'.results[1].recall >= .results[0].recall - 0.002' audit-8.json
+check "audit: too seldom, it decays" json '.results[1].recall < .results[0].recall - 0.01' audit-1.json
 
 run compare --switch array,xbitmap,5 --order 3 "$trace" "$trace" --json switch.json
 check "switching: status" status_is 0

@@ -172,11 +172,10 @@ static void add_range(struct tracker *w, fpt_pfn_t pfn, fpt_pfn_t nr)
 
 static const struct fpt_owner_ops owner;
 
-static struct tracker *tracker_new_protocol(unsigned int order, unsigned long sets,
-					    enum fpt_protocol protocol)
+static struct tracker *tracker_new_config(struct fpt_config config)
 {
-	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .order = order,
-				     .delta_sets = sets, .protocol = protocol };
+	unsigned int order = config.order;
+	unsigned long sets = config.delta_sets;
 	struct fpt_policy policy = { .batch = 3, .max_in_flight = 5ul << order };
 	struct tracker *w = calloc(1, sizeof(*w));
 	struct fpt_mem m;
@@ -189,9 +188,24 @@ static struct tracker *tracker_new_protocol(unsigned int order, unsigned long se
 	return w;
 }
 
+static struct tracker *tracker_new_protocol(unsigned int order, unsigned long sets,
+					    enum fpt_protocol protocol)
+{
+	return tracker_new_config((struct fpt_config){
+		.ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .order = order, .delta_sets = sets,
+		.protocol = protocol });
+}
+
 static struct tracker *tracker_new(unsigned int order, unsigned long sets)
 {
 	return tracker_new_protocol(order, sets, FPT_ISOLATE);
+}
+
+static struct tracker *tracker_new_lossy(unsigned int order, unsigned long sets)
+{
+	return tracker_new_config((struct fpt_config){
+		.ops = &fpt_delta_ops, .nr_cpus = nr_cpus(), .order = order, .delta_sets = sets,
+		.lossy = true, .audit = true });
 }
 
 static struct fpt_stats stats_of(struct tracker *w)
@@ -413,6 +427,14 @@ static void test_init(void **state)
 	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
 	c.lossy = false;
 	assert_int_equal(init_error(c, 1 << 20), FPT_OK);
+	c = config;
+	c.lossy = c.audit = true;
+	assert_int_equal(init_error(c, 1 << 20), FPT_OK);
+	c.protocol = FPT_TICKET;
+	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
+	c.protocol = FPT_ISOLATE;
+	c.ops = &fpt_xbitmap_ops;
+	assert_int_equal(init_error(c, 1 << 20), FPT_ENOTSUP);
 }
 
 /* The base needs all its memory. */
@@ -1264,7 +1286,7 @@ static void lockstep_check(bool folded)
 	assert_int_equal(stats.count[FPT_STAT_OUTSIDE], 0);
 }
 
-static void lockstep_begin(unsigned int order, unsigned long sets, enum fpt_protocol protocol)
+static void lockstep_begin(unsigned int order, struct tracker *w)
 {
 	static const struct { fpt_pfn_t pfn, nr; } ranges[3] = {
 		{ 4096 + 130, 1900 }, { 16384, 4096 }, { 1ul << 28, 1000 },
@@ -1274,7 +1296,7 @@ static void lockstep_begin(unsigned int order, unsigned long sets, enum fpt_prot
 	memset(&model, 0, sizeof(model));
 	memset(model.held, true, sizeof(model.held));
 	model.order = order;
-	model.w = tracker_new_protocol(order, sets, protocol);
+	model.w = w;
 	for (r = 0; r < 3; r++) {
 		model.range[r].pfn = ranges[r].pfn;
 		model.range[r].nr = ranges[r].nr;
@@ -1347,7 +1369,7 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 {
 	unsigned int cpu = 0, fill = 8;
 
-	lockstep_begin(order, sets, FPT_ISOLATE);
+	lockstep_begin(order, tracker_new(order, sets));
 	is_held = model_held;
 	while (steps--) {
 		bool filled = chance(100) == 0;
@@ -1596,7 +1618,7 @@ static void lockstep_tickets(unsigned int order, unsigned long sets, unsigned in
 	unsigned long b;
 
 	memset(&tickets, 0, sizeof(tickets));
-	lockstep_begin(order, sets, FPT_TICKET);
+	lockstep_begin(order, tracker_new_protocol(order, sets, FPT_TICKET));
 	expected_of_alloc = ticket_alloc;
 	while (steps--) {
 		if (chance(20) == 0)
@@ -1665,6 +1687,234 @@ static void test_lockstep_tickets(void **state)
 	assert_true(!seeds || looked_twice > 0);
 }
 
+/*
+ * A lossy source: of some events no hook is called. What is wrong then is known here; an audit
+ * repairs it, and makes nothing wrong that was right, also while there are events.
+ */
+static struct {
+	bool inverted[PAGES];		/* may be wrong */
+	struct fpt_auditor audit;
+	unsigned int unknown, meanwhile;	/* chances in 1000 */
+	unsigned long lost, left;
+} lossy;
+
+static unsigned int page_of_pfn(fpt_pfn_t pfn)
+{
+	unsigned int r = range_of_pfn(pfn);
+
+	return model.range[r].first + (unsigned int)(pfn - model.range[r].pfn);
+}
+
+static void lossy_event(unsigned int page)
+{
+	if (chance(4) == 0) {
+		lossy.lost++;
+		lossy.inverted[page] = true;	/* or right again */
+	} else if (model.held[page]) {
+		give(model.w, chance(CPUS), pfn_of(page), 0);
+	} else {
+		take(model.w, chance(CPUS), pfn_of(page), 0);
+	}
+	model.held[page] = !model.held[page];
+}
+
+static enum fpt_truth lossy_truth(void *ctx, fpt_pfn_t pfn)
+{
+	unsigned int page = page_of_pfn(pfn), near = page + chance(64);
+	enum fpt_truth truth = model.held[page] ? FPT_TRUTH_HELD : FPT_TRUTH_FREE;
+
+	(void)ctx;
+	/* Right before the answer or after it: neither is to repair the wrong thing. */
+	if (chance(1000) < lossy.meanwhile)
+		lossy_event(near < model.nr_pages ? near : page);
+	if (chance(1000) < lossy.meanwhile) {
+		lossy_event(page);
+		truth = model.held[page] ? FPT_TRUTH_HELD : FPT_TRUTH_FREE;
+	}
+	return chance(1000) < lossy.unknown ? FPT_TRUTH_UNKNOWN : truth;
+}
+
+/* U1: bits are as the model has them, or right. */
+static void lossy_check(void)
+{
+	unsigned int page;
+
+	for (page = 0; page < model.nr_pages; page++) {
+		bool wrong_bit = state_of(&model.w->t, pfn_of(page)) == model.held[page];
+
+		if (wrong_bit && !lossy.inverted[page])
+			fail_msg("page %u was right, and is wrong", page);
+		lossy.inverted[page] = wrong_bit;
+	}
+	check_table(model.w);
+}
+
+/* All lines once. Returns how many there were. */
+static unsigned int audit_all(unsigned int lines)
+{
+	unsigned int all = 0;
+	int n;
+
+	while ((n = fpt_audit(&lossy.audit, lines)) > 0)
+		all += (unsigned int)n;
+	assert_int_equal(n, 0);
+	return all;
+}
+
+static void lossy_run(unsigned int order, unsigned long sets)
+{
+	unsigned int step, page, i, lines;
+
+	memset(&lossy, 0, sizeof(lossy));
+	lockstep_begin(order, tracker_new_lossy(order, sets));
+	lossy.audit.t = &model.w->t;
+	lossy.audit.truth = lossy_truth;
+	for (step = 0; step < 600; step++) {
+		page = chance(model.nr_pages);
+		for (i = 1 + chance(20); i && page < model.nr_pages; i--)
+			lossy_event(page++);
+		lossy.unknown = chance(2) * 100;
+		lossy.meanwhile = chance(2) * chance(100);
+		if (chance(20) == 0)
+			fold(model.w);
+		if (chance(20) == 0) {
+			lossy_check();
+			assert_true(fpt_audit(&lossy.audit, 1 + chance(FPT_AUDIT_LINES)) >= 0);
+			lossy_check();
+		}
+	}
+	assert_true(lossy.lost > 0 && lossy.audit.repaired > 0 && lossy.audit.disturbed > 0);
+	/* U2. Three ranges, and their first and last lines are not whole. */
+	lossy.unknown = lossy.meanwhile = 0;
+	lossy.audit.range = lossy.audit.line = 0;
+	for (i = 0, lines = 0; i < 3; i++) {
+		const struct fpt_xbitmap_range *r = &model.w->t.back.range[i];
+
+		lines += (unsigned int)(((r->nr_blocks << order) + LINE - 1) / LINE);
+	}
+	assert_int_equal(audit_all(1 + chance(FPT_AUDIT_LINES)), lines);
+	fold(model.w);
+	for (page = 0; page < model.nr_pages; page++)
+		assert_int_equal(base(model.w, pfn_of(page)), !model.held[page]);
+	assert_int_equal(audit_all(FPT_AUDIT_LINES), lines);
+	lossy_check();
+	tracker_free(model.w);
+}
+
+static void test_lossy(void **state)
+{
+	static const unsigned int orders[] = { 0, 3, 6, 9, 10 };
+	const char *env = getenv("FPT_TEST_SEEDS");
+	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
+
+	(void)state;
+	for (i = 1; i <= seeds; i++)
+		for (o = 0; o < COUNT(orders); o++) {
+			seed = i * 1000 + o;
+			lossy_run(orders[o], 1);
+			lossy_run(orders[o], 16);
+		}
+}
+
+static bool audited_held;
+
+static enum fpt_truth audited_truth(void *ctx, fpt_pfn_t pfn)
+{
+	(void)ctx;
+	(void)pfn;
+	return audited_held ? FPT_TRUTH_HELD : FPT_TRUTH_FREE;
+}
+
+static bool is_audited_held(fpt_pfn_t pfn)
+{
+	(void)pfn;
+	return audited_held;
+}
+
+static bool audited_is_free(void *ctx, fpt_pfn_t pfn)
+{
+	(void)ctx;
+	(void)pfn;
+	return !audited_held;
+}
+
+/* By hand: what it refuses, what it hints, and that isolation alone repairs nothing. */
+static void test_audit(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	struct fpt_auditor a = { .t = &w->t, .truth = audited_truth };
+	unsigned long before;
+	struct fpt_batch b;
+	unsigned int i;
+
+	(void)state;
+	assert_int_equal(fpt_audit(&a, 1), FPT_ENOTSUP);
+	tracker_free(w);
+	w = tracker_new_lossy(9, 1);
+	a.t = &w->t;
+	assert_int_equal(fpt_audit(&a, 0), FPT_EINVAL);
+	assert_int_equal(fpt_audit(&a, FPT_AUDIT_LINES + 1), FPT_EINVAL);
+	assert_int_equal(fpt_audit(&a, 1), 0);
+	add_range(w, LINE, 3 * LINE);
+	/* Frees that were missed: a block without memory, and one with a page. */
+	give(w, 1, 3 * LINE, 0);
+	audited_held = false;
+	assert_int_equal(pass(w), 0);
+	assert_int_equal(fpt_audit(&a, 2), 2);
+	assert_int_equal(a.repaired, 2 * LINE);
+	assert_int_equal(pass(w), 2);
+	assert_int_equal(fpt_audit(&a, 2), 1);
+	assert_int_equal(a.repaired, 3 * LINE - 1);
+	assert_int_equal(pass(w), 1);
+	assert_int_equal(fpt_audit(&a, 2), 0);
+	assert_int_equal(pass(w), 0);
+	/* Allocations that were missed. The mark goes; isolation says no, and nothing changes. */
+	audited_held = true;
+	is_held = is_audited_held;
+	take(w, 0, LINE, 0);
+	give(w, 1, LINE, 0);
+	assert_int_equal(pass(w), 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_USED], LINE);
+	check_pages(w, LINE, 3 * LINE, true, true);
+	assert_int_equal(fpt_audit(&a, 1), 1);
+	check_pages(w, LINE, LINE, false, true);
+	check_pages(w, 2 * LINE, 2 * LINE, true, true);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(fpt_audit(&a, 1), 1);
+	check_pages(w, LINE, 3 * LINE, false, true);
+	assert_int_equal(a.disturbed, 0);
+	/* From here on its events are right. */
+	is_held = NULL;
+	give(w, 0, 2 * LINE, 9);
+	assert_int_equal(pass(w), 1);
+	/* What is_free says is not for toggles: the alloc is in the delta. */
+	take(w, 1, 2 * LINE, 9);
+	give(w, 1, 2 * LINE, 9);
+	w->rep.owner = &(struct fpt_owner_ops){ isolate, put_back, audited_is_free };
+	fpt_pass_begin(&w->rep);
+	take(w, 0, 2 * LINE, 9);
+	is_held = is_audited_held;
+	before = stats_of(w).count[FPT_STAT_USED];
+	assert_int_equal(fpt_pass_next(&w->rep, &b), 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_USED],
+			 before + (front(&w->t)->sections ? LINE : 0));
+	check_pages(w, 2 * LINE, LINE, false, false);
+	is_held = NULL;
+	/* While another folds or audits. */
+	assert_int_equal(fpt_audit(&a, 1), 0);
+	front(&w->t)->folding.v = 1;
+	if (front(&w->t)->sections) {
+		assert_int_equal(fpt_audit(&a, 1), FPT_EBUSY);
+		assert_int_equal(a.range, 0);
+		assert_int_equal(a.line, 0);
+	}
+	front(&w->t)->folding.v = 0;
+	w->t.auditing.v = 1;
+	assert_int_equal(fpt_audit(&a, 1), FPT_EBUSY);
+	w->t.auditing.v = 0;
+	tracker_free(w);
+}
+
 #ifdef FPT_MODEL
 /*
  * Every schedule. Blocks are lines: a page's free makes one full where the others are free. Three
@@ -1675,6 +1925,9 @@ enum what {
 	FREE,		/* pages that are held */
 	ALLOC,		/* unless isolated or held */
 	USE,		/* ALLOC, write, check, FREE */
+	LOSE_FREE,	/* the same, and the source misses it; before the threads */
+	LOSE_ALLOC,
+	AUDIT,		/* all lines */
 	FOLD,
 	PASS,
 	NOTHING,	/* a step: whoever is in a section on this CPU is out of it */
@@ -1704,7 +1957,7 @@ struct scenario {
 	unsigned int max_slow;
 	unsigned int cpu[EXPLORE_MAX_THREADS];
 	int bound;
-	bool moves;
+	bool moves, audits;
 	struct op before[MAX_OPS];
 	struct op thread[EXPLORE_MAX_THREADS][MAX_OPS];
 };
@@ -1717,13 +1970,15 @@ static struct {
 	/* These change with block[] only. */
 	bool fresh[X_BLOCKS];		/* reported, not taken from since */
 	bool held[X_PAGES];
+	bool lost[X_PAGES];		/* an event of the page was missed */
+	struct fpt_auditor audit[EXPLORE_MAX_THREADS + 1];
 	/* Which CPU a page's events were on, and whether the last hook has returned. */
 	struct {
 		unsigned char nr, cpu[MAX_HISTORY];
 		bool under_way, was_held;
 	} history[X_BLOCKS * TRACKED];
 	unsigned long freed, allocated;
-	char memory[5 * 1024] __attribute__((aligned(FPT_CACHE_LINE)));
+	char memory[6 * 1024] __attribute__((aligned(FPT_CACHE_LINE)));
 } x, x_image;
 
 static const struct scenario *s;
@@ -1825,6 +2080,40 @@ static void op_free(unsigned int page, unsigned int order)
 	set_owners(page, 1u << order, false);
 }
 
+static void op_lose(unsigned int page, bool held)
+{
+	unsigned int b = page / X_LINE;
+
+	x.owner[track(page)].v = held;
+	x.block[b].v += held ? OWNED + TAKEN : -(OWNED + TAKEN);
+	x.fresh[b] = false;
+	x.held[page] = held;
+	x.lost[page] = true;
+	x.content[track(page)].v = page + 1;
+}
+
+/* What hooks that have returned say, and of those that have not nothing. */
+static enum fpt_truth x_truth(void *ctx, fpt_pfn_t pfn)
+{
+	unsigned int page = (unsigned int)pfn, i = track(page);
+
+	(void)ctx;
+	if (i != ~0u)
+		(void)fpt_load(&x.nothing, relaxed);	/* others may go on here */
+	if (i != ~0u && x.history[i].under_way)
+		return FPT_TRUTH_UNKNOWN;
+	return x.held[page] ? FPT_TRUTH_HELD : FPT_TRUTH_FREE;
+}
+
+/* All lines, or up to where another is in the way. */
+static void op_audit(unsigned int id)
+{
+	x.audit[id].t = &x.t;
+	x.audit[id].truth = x_truth;
+	while (fpt_audit(&x.audit[id], 2) > 0)
+		;
+}
+
 static enum fpt_isolated x_isolate(void *ctx, struct fpt_range r)
 {
 	unsigned int b = (unsigned int)(r.pfn / X_LINE);
@@ -1913,7 +2202,7 @@ static void check_cut(void)
 	if (error)
 		wrong("after a fold: %s", error);
 	/* Slow events are in the base at once; and where a thread that was moved had its events? */
-	if (s->moves || x_slow())
+	if (s->moves || s->audits || x_slow())
 		return;
 	for (b = 0; b < X_BLOCKS; b++)
 		for (j = 0; j < TRACKED; j++) {
@@ -1952,6 +2241,13 @@ static void run_ops(const struct op *op, unsigned int id)
 			break;
 		case PASS:
 			op_pass(&x.rep[id]);
+			break;
+		case LOSE_FREE:
+		case LOSE_ALLOC:
+			op_lose(op->page, op->what == LOSE_ALLOC);
+			break;
+		case AUDIT:
+			op_audit(id);
 			break;
 		case NOTHING:
 			for (i = 0; i <= op->page; i++)
@@ -1992,17 +2288,23 @@ static void x_check(void *arg)
 			if (running->froze && track(page) != ~0u &&
 			    x.history[track(page)].under_way)
 				continue;
-			if (state_of(&x.t, page) == x.held[page])
+			if (state_of(&x.t, page) == x.held[page] && (j || !x.lost[page]))
 				wrong("page %u is %s", page, x.held[page] ? "held" : "free");
 			if (j && !running->froze &&
 			    fpt_xbitmap_test(&x.t.back, page) == x.held[page])
 				wrong("page %u is %s, and the base says otherwise", page,
 				      x.held[page] ? "held" : "free");
 		}
+		if (s->audits)
+			op_audit(EXPLORE_MAX_THREADS);
 		op_pass(&x.rep[EXPLORE_MAX_THREADS]);
 		if (!front(&x.t)->folding.v && table_error(&x.t))
 			wrong("after a pass: %s", table_error(&x.t));
 	}
+	for (j = 0, b = 0; j <= EXPLORE_MAX_THREADS; j++)
+		b += (unsigned int)x.audit[j].repaired;
+	if (s->audits && b != 1)
+		wrong("one page was wrong, and %u were repaired", b);
 	for (b = 0; b < X_BLOCKS; b++)
 		if (!x.block[b].v && !x.fresh[b])
 			wrong("block %u is free and was not found", b);
@@ -2037,7 +2339,8 @@ static bool is_shared(void)
 static unsigned int build(const struct scenario *scenario)
 {
 	struct fpt_config config = { .ops = &fpt_delta_ops, .nr_cpus = CPUS, .order = X_ORDER,
-				     .delta_sets = 1 };
+				     .delta_sets = 1, .lossy = scenario->audits,
+				     .audit = scenario->audits };
 	struct fpt_policy policy = { .batch = 2, .max_in_flight = 2 << X_ORDER };
 	struct fpt_mem m = { x.memory, sizeof(x.memory), false };
 	unsigned int i, nr_threads = 0;
@@ -2214,6 +2517,48 @@ static const struct scenario scenarios[] = {
 	  .cpu = { 0, 2 },
 	  .thread = { { { FREE, 0, 0 }, { FREE, 1, 0 } },
 		      { { FOLD, 0, 0 }, { MOVE, 0, 1 }, { FOLD, 0, 0 } } } },
+
+	/* Audits: page 0 is held, and free by its bit; or the other way round. */
+	{ .name = "audit, alloc",
+	  .bound = 2,
+	  .cpu = { 0, 1 },
+	  .audits = true,
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { LOSE_ALLOC, 0, 0 } },
+	  .thread = { { { ALLOC, 1, 0 } }, { { AUDIT, 0, 0 } } } },
+	{ .name = "audit, use",
+	  .bound = 2,
+	  .cpu = { 0, 1 },
+	  .audits = true,
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { LOSE_ALLOC, 0, 0 } },
+	  .thread = { { { USE, 1, 0 }, { FREE, 0, 0 } }, { { AUDIT, 0, 0 } } } },
+	{ .name = "audit, two events",
+	  .bound = 2,
+	  .cpu = { 0, 1, 1 },
+	  .audits = true,
+	  .before = { { FREE, 1, 0 }, { FOLD, 0, 0 }, { LOSE_FREE, 0, 0 } },
+	  .thread = { { { USE, 1, 0 } }, { { AUDIT, 0, 0 } }, { { FREE, 2, 0 } } } },
+	{ .name = "audit, fold",
+	  .bound = 2,
+	  .cpu = { 0, 1, 2 },
+	  .audits = true,
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { LOSE_ALLOC, 0, 0 } },
+	  .thread = { { { ALLOC, 1, 0 } }, { { AUDIT, 0, 0 } }, { { FOLD, 0, 0 } } } },
+	{ .name = "audit, audit",
+	  .bound = 2,
+	  .no_sections = true,
+	  .max_slow = 600,
+	  .audits = true,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { LOSE_ALLOC, 0, 0 } },
+	  .thread = { { { AUDIT, 0, 0 } }, { { AUDIT, 0, 0 } } } },
+	{ .name = "audit, slow",
+	  .bound = 3,
+	  .no_sections = true,
+	  .max_slow = 600,
+	  .audits = true,
+	  .cpu = { 0, 1 },
+	  .before = { { FREE, 0, 9 }, { FOLD, 0, 0 }, { LOSE_ALLOC, 0, 0 } },
+	  .thread = { { { USE, 1, 0 }, { ALLOC, 511, 0 } }, { { AUDIT, 0, 0 } } } },
 
 	/* The slow path. */
 	{ .name = "slow, complete a block",
@@ -2851,7 +3196,9 @@ static void test_storm(void **state)
 	cmocka_unit_test(test_remove), \
 	cmocka_unit_test(test_sections), \
 	cmocka_unit_test(test_lockstep), \
-	cmocka_unit_test(test_lockstep_tickets)
+	cmocka_unit_test(test_lockstep_tickets), \
+	cmocka_unit_test(test_audit), \
+	cmocka_unit_test(test_lossy)
 
 /* An argument is a pattern of tests to run. */
 int main(int argc, char **argv)

@@ -1114,6 +1114,34 @@ static void test_tickets(void)
 	world_free();
 }
 
+/* Batches that begin and end anywhere in the words that stand for their blocks, with gaps. */
+static void test_large_batch(void)
+{
+	struct fpt_xbitmap_range *r = &w.t.back.range[0];
+	struct fpt_reporter rep;
+	unsigned int i;
+
+	FOR_ORDERS(order) {
+		world_begin(order, MAX_BLOCKS);
+		reporter_begin(&rep, policy(FPT_BATCH_MAX, MAX_BLOCKS));
+		for (i = 5; i < MAX_BLOCKS; i++)
+			give(i);
+		/* Tickets do not ask. */
+		w.busy[45] = w.protocol == FPT_ISOLATE;
+		EQUAL(pass(&rep), MAX_BLOCKS - 5 - (w.protocol == FPT_ISOLATE));
+		EQUAL(pass(&rep), w.protocol == FPT_ISOLATE);
+		EQUAL(pass(&rep), 0);
+		EQUAL(rep.in_flight, 0);
+		for (i = 0; i < MAX_BLOCKS; i++) {
+			EQUAL(w.discarded[i], i >= 5);
+			EQUAL(fpt_xbitmap_test_block(r->reported, i), i >= 5);
+			FALSE(fpt_xbitmap_test_block(r->claimed, i));
+		}
+		EQUAL(stat(FPT_STAT_REPORTED), (unsigned long)(MAX_BLOCKS - 5) << order);
+		world_free();
+	}
+}
+
 /* The cap, and a policy that changes it while pages are out. */
 static void test_cap(void)
 {
@@ -2059,6 +2087,7 @@ int main(int argc, char **argv)
 		{ "minimum order: reporters", test_min_order_reporters },
 		{ "granule", test_granule },
 		{ "tickets", test_tickets },
+		{ "large batch", test_large_batch },
 		{ "cap", test_cap },
 		{ "expired", test_expired },
 		{ "claim, submit", test_claim_submit },

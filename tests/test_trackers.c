@@ -146,7 +146,8 @@ static struct world {
 	long cleared, to_set;
 	unsigned int to_ask;
 	/* In fpt_pass_complete(): what it ends next. */
-	struct block *ending;
+	struct block *ending[FPT_BATCH_MAX];	/* put back; their claims end together, or one by one */
+	unsigned int nr_ending;
 	bool ok;
 	unsigned long long random;
 	unsigned long seed, step;
@@ -741,7 +742,7 @@ static void set_pages(const struct block *b, enum state state)
 		w.cell[b->first + i].state = (unsigned char)state;
 }
 
-/* A claim, seen first when isolation is asked: it must be one that is due. */
+/* A claim, seen first: it must be one that is due. */
 static struct block *claimed(struct fpt_range claim, int reporter)
 {
 	unsigned int i = block_at(claim.pfn);
@@ -823,6 +824,22 @@ static enum fpt_isolated answer(struct block *b)
 	return is_free_block(b) ? FPT_TAKEN : FPT_USED;
 }
 
+/* Several are claimed before isolation is asked of the first of them. */
+static void see_claims(const struct reporter *rep)
+{
+	unsigned int i;
+
+	for (i = 0; i < w.nr_blocks; i++) {
+		struct block *b = &w.block[i];
+		struct fpt_range claim = { b->pfn, w.block_pages };
+
+		if (!b->claimed && b->inside &&
+		    fpt_xbitmap_test_block(w.t.back.range[b->range].claimed,
+					   i - w.range[b->range].first_block))
+			claimed(claim, (int)rep->id);
+	}
+}
+
 static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
 {
 	struct reporter *rep = ctx;
@@ -831,7 +848,9 @@ static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
 
 	forgotten();
 	CHECK(!rep->over, "isolation is asked after the pass is over");
-	b = claimed(r, (int)rep->id);
+	see_claims(rep);
+	b = &w.block[block_at(r.pfn)];
+	CHECK(b->claimed, "isolation is asked without a claim");
 	got = answer(b);
 	if (got == FPT_TAKEN) {
 		model_submitted(b);
@@ -847,9 +866,11 @@ static enum fpt_isolated isolate(void *ctx, struct fpt_range r)
 
 static void flush_ending(void)
 {
-	if (w.ending)
-		model_complete(w.ending, w.ok);
-	w.ending = NULL;
+	unsigned int i;
+
+	for (i = 0; i < w.nr_ending; i++)
+		model_complete(w.ending[i], w.ok);
+	w.nr_ending = 0;
 }
 
 static void put_back(void *ctx, struct fpt_range r)
@@ -857,8 +878,9 @@ static void put_back(void *ctx, struct fpt_range r)
 	struct block *b = &w.block[block_at(r.pfn)];
 
 	(void)ctx;
-	flush_ending();
-	w.ending = b;
+	if (!w.ok || w.report_again)
+		flush_ending();
+	w.ending[w.nr_ending++] = b;
 	CHECK(w.cell[b->first].state == ISOLATED, "put back what was not taken");
 	set_pages(b, FREE);
 	/* Now the pages can be taken, before the claim has ended. */

@@ -121,7 +121,7 @@
  * fpt_add_range() takes no less than fpt_range_size(..., true).
  *
  * What it needs. An exact source of events: one that is missed inverts its page for good, so a lossy
- * source is refused, and so is switching to or from a tracker that sets and clears. Where isolation
+ * source is refused, but with audits (audit.h), and so is switching to or from a tracker that sets and clears. Where isolation
  * refuses a block nothing is repaired: the alloc may be in a live delta.
  */
 #ifndef FPT_DELTA_H
@@ -240,6 +240,7 @@ static inline void fpt_delta_settle(struct fpt *t, unsigned int cpu, struct fpt_
 			fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
 
 		refaulted += fpt_xbitmap_touch(x, r, b);
+		fpt_xbitmap_disturb(r, b);
 		if (chunk && fpt_xbitmap_full(x, chunk, b))
 			fpt_xbitmap_raise(r, b, 0);
 	}

@@ -53,6 +53,11 @@
  * fpt_init(), as it is with trackers that neither retract nor can find out (array, bitmap,
  * array2019, none), because there the hooks are all that keeps an owner's page from the host.
  *
+ * What a lossy source misses makes hints worse, never data: isolation decides. Trackers that set and
+ * clear are put right by the page's next event, or by the owner's is_free (report.h); one that toggles
+ * (delta) only by audits: it takes a lossy source with config.audit, and fpt_audit() is called now and
+ * then (audit.h).
+ *
  * RCU. Hooks that are dispatched at run time are read-side sections, and fpt_switch() and
  * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
  * is through. In the kernel always; in user space with FPT_RCU defined (in all files that call the
@@ -70,13 +75,14 @@
  *
  * Reading order: compat/compat.h (the seam), types.h, ticket.h, xbitmap.h (the back), tracker.h (the
  * contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host),
- * array2019.h.
+ * audit.h, array2019.h.
  */
 #ifndef FPT_H
 #define FPT_H
 
 #include <fpt/array.h>
 #include <fpt/array2019.h>
+#include <fpt/audit.h>
 #include <fpt/bitmap.h>
 #include <fpt/delta.h>
 #include <fpt/lockmap.h>
@@ -92,11 +98,15 @@ static inline size_t fpt_size(const struct fpt_config *config)
 }
 
 /* Could these ops run like this? */
-static inline int fpt_check(const struct fpt_ops *ops, enum fpt_protocol protocol, bool lossy)
+static inline int fpt_check(const struct fpt_ops *ops, enum fpt_protocol protocol, bool lossy,
+			    bool audit)
 {
 	if (protocol == FPT_TICKET && (lossy || (!ops->retracts && !ops->cut)))
 		return FPT_ENOTSUP;
-	return ops->toggles && lossy ? FPT_ENOTSUP : FPT_OK;
+	/* Others' hooks set and clear: what is missed is put right by the page's next event. */
+	if (audit && !ops->toggles)
+		return FPT_ENOTSUP;
+	return ops->toggles && lossy && !audit ? FPT_ENOTSUP : FPT_OK;
 }
 
 /* Make ops the tracker that hooks use from now on; its front is made here when it has none. */
@@ -127,7 +137,7 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
  * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
  * tracker, no CPUs, an order or a number of entries beyond its bound, a host's page that is larger
  * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that cannot tell what is
- * owned; delta with a lossy source), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
+ * owned; delta with a lossy source and without audits, others with), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
  * are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
@@ -137,7 +147,7 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 
 	if (!config->ops || !config->nr_cpus || config->granule_order > config->order)
 		return FPT_EINVAL;
-	error = fpt_check(config->ops, config->protocol, config->lossy);
+	error = fpt_check(config->ops, config->protocol, config->lossy, config->audit);
 	if (error)
 		return error;
 	fpt_zero(t, sizeof(*t));
@@ -152,6 +162,7 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 		return error;
 	if (config->ops->toggles)
 		t->back.all_chunks = true;
+	t->back.audits = config->audit;
 	before = m->size;
 	t->percpu = (struct fpt_percpu *)fpt_mem_take(m, (config->nr_cpus + 1UL) * sizeof(*t->percpu));
 	if (!t->percpu)
@@ -246,7 +257,7 @@ static inline int fpt_switch(struct fpt *t, const struct fpt_config *config, str
 	/* The front's areas are indexed with the CPUs that t counts. */
 	if (!ops || config->nr_cpus != t->nr_cpus)
 		return FPT_EINVAL;
-	error = fpt_check(ops, t->protocol, t->lossy);
+	error = fpt_check(ops, t->protocol, t->lossy, t->back.audits);
 	if (error)
 		return error;
 	if (ops->toggles != old->toggles)

@@ -123,7 +123,7 @@ enum fpt_refusal {
  * Nothing is to be reported from now on, for the reasons given (or no longer for these: permit).
  * While there is a reason, passes claim nothing and submit nothing that they had claimed before;
  * what the host has already comes back as usual. A pass that runs on another CPU just now may still
- * submit one block. Any context. Wait-free.
+ * submit what it has isolated, a batch at most. Any context. Wait-free.
  */
 static inline void fpt_refuse(struct fpt *t, unsigned long reasons)
 {
@@ -171,10 +171,8 @@ static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 static inline unsigned int fpt_claim(struct fpt *t, struct fpt_cursor *cursor,
 				     struct fpt_range *claim, unsigned int max)
 {
-	unsigned int n = 0;
+	unsigned int n = fpt_xbitmap_claim(&t->back, cursor, claim, max);
 
-	while (n < max && fpt_xbitmap_claim(&t->back, cursor, &claim[n]))
-		n++;
 	if (n)
 		fpt_count(t, fpt_cpu(t->nr_cpus), FPT_STAT_CLAIMED,
 			  (unsigned long)n << t->back.order);
@@ -262,6 +260,9 @@ static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_ra
 	unsigned int cpu = fpt_cpu(rep->t->nr_cpus);
 	fpt_pfn_t i;
 
+	/* Where hooks toggle, the alloc may just not be in the back yet: audits, and nothing else. */
+	if (fpt_tracker(rep->t)->toggles)
+		return;
 	if (!fpt_load(&rep->t->stale, relaxed) || !rep->owner->is_free)
 		return;
 	for (i = 0; i < claim->nr; i++) {
@@ -334,35 +335,29 @@ static inline bool fpt_run_is_large(struct fpt_reporter *rep, const struct fpt_r
 	return true;
 }
 
-/* May one more block be out? A policy changed meanwhile may allow fewer than are out already. */
-static inline bool fpt_pass_has_room(const struct fpt_reporter *rep)
+/* How many more blocks may be out? A policy changed meanwhile may allow fewer than are already. */
+static inline unsigned long fpt_pass_room(const struct fpt_reporter *rep)
 {
-	return rep->in_flight < rep->policy.max_in_flight &&
-	       rep->policy.max_in_flight - rep->in_flight >= 1UL << rep->t->back.order;
+	return rep->in_flight < rep->policy.max_in_flight ?
+	       (rep->policy.max_in_flight - rep->in_flight) >> rep->t->back.order : 0;
 }
 
-/* Claim the next block that the policy lets go. False: the pass is over, or has to pause. */
-static inline bool fpt_pass_claim_one(struct fpt_reporter *rep, struct fpt_range *claim)
+/* Those of n claims that the policy lets go, first. Returns how many. */
+static inline unsigned int fpt_pass_keep(struct fpt_reporter *rep, struct fpt_range *claim,
+					 unsigned int n)
 {
-	while (!rep->over && !fpt_refused(rep->t) && fpt_pass_has_room(rep)) {
-		/*
-		 * Not from the beginning again: a block that was busy or refused waits for the
-		 * next pass.
-		 */
-		if (!fpt_xbitmap_claim(&rep->t->back, &rep->cursor, claim)) {
-			rep->over = true;
-			break;
-		}
-		if (fpt_run_is_large(rep, claim)) {
-			fpt_count(rep->t, fpt_cpu(rep->t->nr_cpus), FPT_STAT_CLAIMED, claim->nr);
-			rep->in_flight += claim->nr;
-			return true;
+	unsigned int i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		if (fpt_run_is_large(rep, &claim[i])) {
+			claim[kept++] = claim[i];
+			continue;
 		}
 		/* Nobody was asked for it: it does not count as claimed. */
 		rep->left = true;
-		fpt_xbitmap_end_claim(&rep->t->back, claim, true);
+		fpt_xbitmap_end_claim(&rep->t->back, &claim[i], true);
 	}
-	return false;
+	return kept;
 }
 
 /* A claim that is not submitted after all: its hint is kept, unless the owner uses it. */
@@ -377,22 +372,14 @@ static inline void fpt_pass_release(struct fpt_reporter *rep, const struct fpt_r
 	fpt_release(rep->t, claim, why);
 }
 
-/*
- * Isolate and submit a claim. Returns its ticket; 0: the owner or an allocation did not let it go,
- * or there was no cut.
- */
+/* Submit a claim. Returns its ticket; 0: an allocation did not let it go, or there was no cut. */
 static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 						const struct fpt_range *claim, bool cut)
 {
-	enum fpt_isolated got = FPT_TAKEN;
 	unsigned long ticket;
 
-	if (fpt_refused(rep->t) || !cut)
-		got = FPT_BUSY;
-	else if (rep->t->protocol == FPT_ISOLATE)
-		got = rep->owner->isolate(rep->ctx, *claim);
-	if (got != FPT_TAKEN) {
-		fpt_pass_release(rep, claim, got);
+	if (fpt_refused(rep->t) || !cut) {
+		fpt_pass_release(rep, claim, FPT_BUSY);
 		return 0;
 	}
 	ticket = fpt_submit_cut(rep->t, claim);
@@ -401,12 +388,53 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 	return ticket;
 }
 
-/* Claim into b from n on, up to end. Returns where the claims end. */
+/* Claim into b from n on, up to end. Returns where the claims end; before that: over, or a pause. */
 static inline unsigned int fpt_pass_claim_some(struct fpt_reporter *rep, struct fpt_batch *b,
 					       unsigned int n, unsigned int end)
 {
-	while (n < end && fpt_pass_claim_one(rep, &b->range[n]))
-		n++;
+	while (n < end && !rep->over && !fpt_refused(rep->t)) {
+		unsigned long room = fpt_pass_room(rep);
+		unsigned int max = room < end - n ? (unsigned int)room : end - n, got;
+
+		if (!max)
+			break;
+		got = fpt_xbitmap_claim(&rep->t->back, &rep->cursor, &b->range[n], max);
+		/*
+		 * Not from the beginning again: a block that was busy or refused waits for the
+		 * next pass.
+		 */
+		rep->over = got < max;
+		got = fpt_pass_keep(rep, &b->range[n], got);
+		if (!got)
+			continue;
+		fpt_count(rep->t, fpt_cpu(rep->t->nr_cpus), FPT_STAT_CLAIMED,
+			  (unsigned long)got << rep->t->back.order);
+		rep->in_flight += (unsigned long)got << rep->t->back.order;
+		n += got;
+	}
+	return n;
+}
+
+/* Isolate claims of b, as fpt_pass_submit_some() does it. */
+static inline unsigned int fpt_pass_isolate_some(struct fpt_reporter *rep, struct fpt_batch *b,
+						 unsigned int n, unsigned int end)
+{
+	unsigned int first = n, i;
+
+	for (i = n; i < end; i++) {
+		struct fpt_range claim = b->range[i];
+		enum fpt_isolated got = FPT_BUSY;
+
+		if (!fpt_refused(rep->t))
+			got = rep->owner->isolate(rep->ctx, claim);
+		if (got == FPT_TAKEN) {
+			b->range[n] = claim;
+			b->ticket[n++] = 1;
+		} else {
+			fpt_pass_release(rep, &claim, got);
+		}
+	}
+	fpt_xbitmap_submit_taken(&rep->t->back, &b->range[first], n - first);
 	return n;
 }
 
@@ -417,16 +445,19 @@ static inline unsigned int fpt_pass_claim_some(struct fpt_reporter *rep, struct 
 static inline unsigned int fpt_pass_submit_some(struct fpt_reporter *rep, struct fpt_batch *b,
 						unsigned int n, unsigned int end)
 {
-	bool cut = fpt_cut(rep->t);
 	unsigned int i;
+	bool cut;
 
+	b->since = rep->now;
+	if (rep->t->protocol == FPT_ISOLATE)
+		return fpt_pass_isolate_some(rep, b, n, end);
+	cut = fpt_cut(rep->t);
 	for (i = n; i < end; i++) {
 		b->range[n] = b->range[i];
 		b->ticket[n] = fpt_pass_submit_one(rep, &b->range[n], cut);
 		if (b->ticket[n])
 			n++;
 	}
-	b->since = rep->now;
 	return n;
 }
 
@@ -440,8 +471,9 @@ static inline unsigned int fpt_pass_next(struct fpt_reporter *rep, struct fpt_ba
 
 	b->since = rep->now;
 	for (b->nr = 0; b->nr < rep->policy.batch;) {
-		/* One by one, but where a cut is needed, which is dear: one for all. */
-		end = fpt_cuts(rep->t) ? rep->policy.batch : b->nr + 1;
+		/* Tickets one by one, but where a cut is needed, which is dear: one for all. */
+		end = rep->t->protocol == FPT_ISOLATE || fpt_cuts(rep->t) ? rep->policy.batch :
+		      b->nr + 1;
 		end = fpt_pass_claim_some(rep, b, b->nr, end);
 		if (end == b->nr)
 			break;
@@ -481,10 +513,19 @@ static inline void fpt_pass_end(struct fpt_reporter *rep, const struct fpt_range
 /* The host has discarded the batch (ok), or refused it: everything goes back to the allocator. */
 static inline void fpt_pass_complete(struct fpt_reporter *rep, struct fpt_batch *b, bool ok)
 {
+	unsigned long nr = (unsigned long)b->nr << rep->t->back.order;
 	unsigned int i;
 
-	for (i = 0; i < b->nr; i++)
-		fpt_pass_end(rep, &b->range[i], b->ticket[i], ok);
+	if (rep->t->protocol == FPT_TICKET || !ok || rep->t->report_again) {
+		for (i = 0; i < b->nr; i++)
+			fpt_pass_end(rep, &b->range[i], b->ticket[i], ok);
+	} else {
+		for (i = 0; i < b->nr; i++)
+			rep->owner->put_back(rep->ctx, b->range[i]);
+		fpt_count(rep->t, fpt_cpu(rep->t->nr_cpus), FPT_STAT_REPORTED, nr);
+		fpt_xbitmap_end_claims(&rep->t->back, b->range, b->nr);
+		rep->in_flight -= nr;
+	}
 	b->nr = 0;
 }
 

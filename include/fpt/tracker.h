@@ -53,6 +53,7 @@ struct fpt_config {
 	unsigned int granule_order;	/* pages of the guest per page of the host, log2; at most order */
 	enum fpt_protocol protocol;
 	bool lossy;			/* the source of events misses some: see fpt.h */
+	bool audit;			/* delta, lossy: the caller repairs with fpt_audit() */
 	bool report_again;		/* forget what was reported: hint it again at once, as in 2018 */
 	unsigned long array_entries;	/* array, array2019: entries per CPU and array, 0: default */
 	unsigned int array_min_order;	/* array2019: frees below it are not recorded */
@@ -130,6 +131,7 @@ struct fpt {
 	fpt_atomic_t stale;		/* the back may hint pages that are owned: isolation finds out */
 	fpt_atomic_t fronts;		/* 1 bit per slot: has to be drained */
 	fpt_atomic_t refused;		/* FPT_REFUSE_...: nothing may be reported now */
+	fpt_atomic_t auditing;		/* fpt_audit() is under way */
 	fpt_atomic_t expedited;		/* how often a submitted block was asked for first */
 	fpt_atomic_t slot_ops[FPT_NR_SLOTS];	/* address: whose front that is; 0: nobody's yet */
 	fpt_atomic_t front_bytes;	/* donated to init and switch, and used */

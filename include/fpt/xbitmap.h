@@ -16,6 +16,7 @@
  *	hinted[0]   |.1...|.....1....|			1 bit per block: "look here"
  *	claimed     |.....|.....1....|			1 bit per block: in a live claim
  *	reported    |...1.|..........|			1 bit per block: reported, untouched since
+ *	quiet       |.....|.1..1|.....|			1 bit per block: no event since audited (audit.h)
  *	ticket      [ g ][ g ][ g ][ g ]		ticket protocol: 1 word per block, ticket.h
  *	chunk       [ 0 ][ * ][ 0 ][coarse]		1 word per chunk of page bits
  *	               |
@@ -95,6 +96,9 @@
 /* Enough for all blocks that a word can count, whatever its width. */
 #define FPT_XBITMAP_MAX_LEVELS 13
 
+/* A claim of many looks at their bits; those of the block so many further on are sent for. */
+#define FPT_XBITMAP_AHEAD 16UL
+
 /* In range->chunk[]: taken when the pool was empty. No address: chunks are aligned. */
 #define FPT_XBITMAP_COARSE 1UL
 
@@ -116,6 +120,7 @@ struct fpt_xbitmap_range {
 	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
 	fpt_atomic_t *claimed;
 	fpt_atomic_t *reported;
+	fpt_atomic_t *quiet;		/* NULL: no audits */
 	fpt_atomic_t *ticket;		/* NULL: another protocol */
 	fpt_atomic_t *chunk;
 	char *pool;			/* pool_nr chunks */
@@ -129,6 +134,7 @@ struct fpt_xbitmap {
 	unsigned int order;		/* pages per block, log2 */
 	unsigned int chunk_shift;	/* pages per chunk, log2 */
 	bool tickets;			/* ticket protocol */
+	bool audits;			/* fpt_audit() */
 	bool all_chunks;		/* ranges must bring memory for all their chunks */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
@@ -215,6 +221,8 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
 	if (x->tickets)
 		size += fpt_xbitmap_words_cost(r.nr_blocks);
+	if (x->audits)
+		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	if (exact)
 		size += r.nr_chunks * fpt_mem_cost(fpt_xbitmap_chunk_bytes(x));
 	return size + FPT_CACHE_LINE;	/* the donation need not be aligned */
@@ -246,6 +254,7 @@ static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 		slot->hinted[l] = r->hinted[l];
 	slot->claimed = r->claimed;
 	slot->reported = r->reported;
+	slot->quiet = r->quiet;
 	slot->ticket = r->ticket;
 	slot->chunk = r->chunk;
 	slot->pool = r->pool;
@@ -357,6 +366,11 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	if (x->tickets) {
 		r->ticket = fpt_xbitmap_take_words(&rest, r->nr_blocks);
 		if (!r->ticket)
+			return FPT_ENOMEM;
+	}
+	if (x->audits) {
+		r->quiet = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
+		if (!r->quiet)
 			return FPT_ENOMEM;
 	}
 	for (l = 0, bits = r->nr_blocks; l < r->nr_levels; l++, bits = fpt_xbitmap_words(bits)) {
@@ -565,31 +579,30 @@ static inline void fpt_xbitmap_raise(struct fpt_xbitmap_range *r, unsigned long 
 	}
 }
 
-/* Take block b out of hinted; false when it was not in. */
-static inline bool fpt_xbitmap_lower(struct fpt_xbitmap_range *r, unsigned long b)
+/* Take blocks of a word, bits, out of hinted; returns those that were in. */
+static inline unsigned long fpt_xbitmap_lower(struct fpt_xbitmap_range *r, unsigned long w,
+					      unsigned long bits)
 {
+	unsigned long was = fpt_fetch_and(&r->hinted[0][w], ~bits, seq_cst), rest = was & ~bits;
 	unsigned int l;
 
-	for (l = 0; l < r->nr_levels; l++) {
-		fpt_atomic_t *w = &r->hinted[l][b / FPT_WORD_BITS];
-		unsigned long bit = 1UL << b % FPT_WORD_BITS;
-		unsigned long old = fpt_fetch_and(w, ~bit, seq_cst);
+	if (!(was & bits))
+		return 0;
+	for (l = 1; l < r->nr_levels && !rest; l++) {
+		unsigned long bit = 1UL << w % FPT_WORD_BITS;
 
-		if (!l && !(old & bit))
-			return false;
+		rest = fpt_fetch_and(&r->hinted[l][w / FPT_WORD_BITS], ~bit, seq_cst) & ~bit;
 		/*
 		 * A summary bit goes before its word is looked at again: clear, re-test, set
 		 * again.
 		 */
-		if (l && fpt_load(&r->hinted[l - 1][b], seq_cst)) {
-			fpt_xbitmap_raise(r, b, l);
-			return true;
+		if (fpt_load(&r->hinted[l - 1][w], seq_cst)) {
+			fpt_xbitmap_raise(r, w, l);
+			break;
 		}
-		if (old & ~bit)
-			return true;
-		b /= FPT_WORD_BITS;
+		w /= FPT_WORD_BITS;
 	}
-	return true;
+	return was & bits;
 }
 
 /* Is block b wholly inside the range as added? */
@@ -626,9 +639,18 @@ static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_
 
 	if (!fpt_xbitmap_test_block(r->reported, b))
 		return 0;
-	/* The store of a store-then-look: fpt_xbitmap_claim_block() looks. */
+	/* The store of a store-then-look: fpt_xbitmap_claim_word() looks. */
 	return fpt_fetch_and(&r->reported[b / FPT_WORD_BITS], ~bit, seq_cst) & bit ? 1UL << x->order
 										   : 0;
+}
+
+/* There was an event in block b: it is not quiet. The load is the look of audit.h's pair. */
+static inline void fpt_xbitmap_disturb(struct fpt_xbitmap_range *r, unsigned long b)
+{
+	unsigned long bit = 1UL << b % FPT_WORD_BITS;
+
+	if (r->quiet && (fpt_load(&r->quiet[b / FPT_WORD_BITS], seq_cst) & bit))
+		fpt_and(&r->quiet[b / FPT_WORD_BITS], ~bit, seq_cst);
 }
 
 /*
@@ -720,10 +742,10 @@ static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn,
 }
 
 /*
- * First hinted block at or after *b. A scan that races with lower() may miss a hint; the next sees
- * it.
+ * First hinted block at or after *b. Returns the hints of its word from there on, 0: there is none. A
+ * scan that races with lower() may miss a hint; the next sees it.
  */
-static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned long *b)
+static inline unsigned long fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned long *b)
 {
 	unsigned long i = *b, nbits[FPT_XBITMAP_MAX_LEVELS];
 	unsigned int l;
@@ -743,75 +765,114 @@ static inline bool fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned l
 		i = first * FPT_WORD_BITS + fpt_ctz(w);
 		if (!l) {
 			*b = i;
-			return true;
+			return w;
 		}
 		i *= FPT_WORD_BITS;
 		l--;
 	}
-	return false;
+	return 0;
 }
 
-static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned long b)
+static inline void fpt_xbitmap_unclaim(struct fpt_xbitmap_range *r, unsigned long w,
+				       unsigned long bits)
 {
-	if (r->ticket)
-		fpt_ticket_drop(&r->ticket[b]);
-	/* Release: what was done with the claim is before the next one's acquire. */
-	fpt_fetch_and(&r->claimed[b / FPT_WORD_BITS], ~(1UL << b % FPT_WORD_BITS), release);
+	unsigned long left;
+
+	for (left = r->ticket ? bits : 0; left; left &= left - 1)
+		fpt_ticket_drop(&r->ticket[w * FPT_WORD_BITS + fpt_ctz(left)]);
+	/* Release: what was done with the claims is before the next one's acquire. */
+	fpt_fetch_and(&r->claimed[w], ~bits, release);
 }
 
 /*
- * Claim hinted block b. False: it was not hinted any more, is in a claim already, was reported
- * since it was hinted, or is not full.
+ * Block b is looked at, as one of many: have a later one's bits on their way to the cache. They are
+ * read at the rate that memory gives them. A chunk's end does not matter: chunks follow each other,
+ * and what is announced need not be there.
  */
-static inline bool fpt_xbitmap_claim_block(struct fpt_xbitmap *x, struct fpt_xbitmap_range *r,
-					   unsigned long b)
+static inline void fpt_xbitmap_expect(struct fpt_xbitmap *x, unsigned long chunk, unsigned long b)
 {
-	unsigned long bit = 1UL << b % FPT_WORD_BITS, chunk, reported;
+	uintptr_t word = (uintptr_t)fpt_xbitmap_word(x, chunk, b << x->order);
 
-	if (!fpt_xbitmap_lower(r, b))
-		return false;
-	if (fpt_fetch_or(&r->claimed[b / FPT_WORD_BITS], bit, acquire) & bit) {
-		fpt_xbitmap_raise(r, b, 0);	/* touched while claimed: for after the claim */
-		return false;
+	__builtin_prefetch((void *)(word + (FPT_XBITMAP_AHEAD << x->order) / 8));
+}
+
+/*
+ * Claim those blocks of a word that are in want. Returns which it got; the others were not hinted
+ * any more, are in a claim already, were reported since they were hinted, or are not full.
+ */
+static inline unsigned long fpt_xbitmap_claim_word(struct fpt_xbitmap *x,
+						   struct fpt_xbitmap_range *r, unsigned long w,
+						   unsigned long want)
+{
+	unsigned long got = fpt_xbitmap_lower(r, w, want), theirs, left, first = w * FPT_WORD_BITS;
+	unsigned long not_now;
+
+	if (!got)
+		return 0;
+	theirs = fpt_fetch_or(&r->claimed[w], got, acquire) & got;
+	/* Touched while claimed: for after the claim. */
+	for (left = theirs; left; left &= left - 1)
+		fpt_xbitmap_raise(r, first + fpt_ctz(left), 0);
+	got &= ~theirs;
+	if (!got)
+		return 0;
+	for (left = r->ticket ? got : 0; left; left &= left - 1)
+		fpt_ticket_claim(&r->ticket[first + fpt_ctz(left)]);
+	/* Between lower() and here another may have found a younger hint and reported a block. */
+	not_now = fpt_load(&r->reported[w], seq_cst) & got;
+	for (left = got & ~not_now; left; left &= left - 1) {
+		unsigned long b = first + fpt_ctz(left), chunk;
+
+		chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
+		if (chunk == FPT_XBITMAP_COARSE)
+			continue;
+		if (want & (want - 1))
+			fpt_xbitmap_expect(x, chunk, b);
+		if (!chunk || !fpt_xbitmap_full(x, chunk, b))
+			not_now |= left & -left;
 	}
-	if (r->ticket)
-		fpt_ticket_claim(&r->ticket[b]);
-	/* Between lower() and here another may have found a younger hint and reported the block. */
-	reported = fpt_load(&r->reported[b / FPT_WORD_BITS], seq_cst) & bit;
-	chunk = fpt_xbitmap_chunk(x, r, (b << x->order) >> x->chunk_shift, false);
-	if (!reported && (chunk == FPT_XBITMAP_COARSE || (chunk && fpt_xbitmap_full(x, chunk, b))))
-		return true;
-	fpt_xbitmap_unclaim(r, b);		/* whoever touches or fills it will hint it */
-	return false;
+	if (not_now)		/* whoever touches or fills them will hint them */
+		fpt_xbitmap_unclaim(r, w, not_now);
+	return got & ~not_now;
 }
 
 /*
- * Claim the next block at or after the cursor, which moves behind it. False: there was none to the
- * end, and the cursor stands at the beginning again.
+ * Claim the next blocks at or after the cursor, which moves behind them, up to max. Returns how
+ * many. Fewer than max: there were no more to the end, and the cursor stands at the beginning again.
  */
-static inline bool fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c,
-				     struct fpt_range *out)
+static inline unsigned int fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_cursor *c,
+					     struct fpt_range *out, unsigned int max)
 {
 	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
+	unsigned int nr = 0;
 
 	for (; c->range < n; c->range++, c->block = 0) {
 		struct fpt_xbitmap_range *r = &x->range[c->range];
-		unsigned long b = c->block;
+		unsigned long hints, want, w;
+		unsigned int some;
 
 		if (!fpt_xbitmap_in_use(r))
 			continue;
-		for (; fpt_xbitmap_next_hint(r, &b); b++) {
-			if (!fpt_xbitmap_claim_block(x, r, b))
-				continue;
-			out->pfn = r->base + (b << x->order);
-			out->nr = 1UL << x->order;
-			c->block = b + 1;
-			return true;
+		while ((hints = fpt_xbitmap_next_hint(r, &c->block)) != 0) {
+			w = c->block / FPT_WORD_BITS;
+			for (want = 0, some = nr; hints && some < max; some++) {
+				want |= hints & -hints;
+				hints &= hints - 1;
+			}
+			c->block = w * FPT_WORD_BITS + fpt_fls(want) + 1;
+			want = fpt_xbitmap_claim_word(x, r, w, want);
+			for (; want; want &= want - 1, nr++) {
+				out[nr].pfn = r->base +
+					      ((w * FPT_WORD_BITS + fpt_ctz(want)) << x->order);
+				out[nr].nr = 1UL << x->order;
+			}
+			if (nr == max)
+				return nr;
 		}
 	}
 	c->range = 0;
 	c->block = 0;
-	return false;
+	return nr;
 }
 
 /*
@@ -837,7 +898,8 @@ static inline bool fpt_xbitmap_claim_from(struct fpt_xbitmap *x, fpt_pfn_t from,
 		if (from > r->base)	/* rounded up */
 			b = ((from - r->base - 1) >> x->order) + 1;
 		for (; fpt_xbitmap_next_hint(r, &b) && r->base + (b << x->order) <= to; b++) {
-			if (!fpt_xbitmap_claim_block(x, r, b))
+			if (!fpt_xbitmap_claim_word(x, r, b / FPT_WORD_BITS,
+						    1UL << b % FPT_WORD_BITS))
 				continue;
 			out->pfn = r->base + (b << x->order);
 			out->nr = 1UL << x->order;
@@ -876,7 +938,7 @@ static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const stru
 		ticket = fpt_ticket_submit(&r->ticket[b]);
 		if (!ticket) {
 			/* Whoever cancelled will free the page, and then hint the block. */
-			fpt_xbitmap_unclaim(r, b);
+			fpt_xbitmap_unclaim(r, b / FPT_WORD_BITS, 1UL << b % FPT_WORD_BITS);
 			return 0;
 		}
 	}
@@ -887,8 +949,46 @@ static inline unsigned long fpt_xbitmap_submit(struct fpt_xbitmap *x, const stru
 	fpt_fetch_or(&r->reported[b / FPT_WORD_BITS], 1UL << b % FPT_WORD_BITS, relaxed);
 	/* A hint by a touch between claim and isolation: this report is the answer to it. */
 	if (!r->ticket && fpt_xbitmap_test_block(r->hinted[0], b))
-		(void)fpt_xbitmap_lower(r, b);
+		(void)fpt_xbitmap_lower(r, b / FPT_WORD_BITS, 1UL << b % FPT_WORD_BITS);
 	return ticket;
+}
+
+/* How many claims from the first on are neighbours in one word, their range and that word. */
+static inline unsigned int fpt_xbitmap_neighbours(struct fpt_xbitmap *x,
+						  const struct fpt_range *claim, unsigned int nr,
+						  struct fpt_xbitmap_range **r, unsigned long *w,
+						  unsigned long *bits)
+{
+	unsigned long b;
+	unsigned int i;
+
+	*r = fpt_xbitmap_of_claim(x, claim, &b);
+	*w = b / FPT_WORD_BITS;
+	*bits = 1UL << b % FPT_WORD_BITS;
+	for (i = 1; i < nr; i++) {
+		if (claim[i].pfn - claim[i - 1].pfn != 1UL << x->order ||
+		    (b + i) / FPT_WORD_BITS != *w || b + i >= (*r)->nr_blocks)
+			break;
+		*bits |= *bits << 1;
+	}
+	return i;
+}
+
+/* fpt_xbitmap_submit() without tickets, of claims that are best in the order of their pfns. */
+static inline void fpt_xbitmap_submit_taken(struct fpt_xbitmap *x, const struct fpt_range *claim,
+					    unsigned int nr)
+{
+	unsigned long w, bits, hinted;
+	struct fpt_xbitmap_range *r;
+	unsigned int n;
+
+	for (; nr; claim += n, nr -= n) {
+		n = fpt_xbitmap_neighbours(x, claim, nr, &r, &w, &bits);
+		fpt_fetch_or(&r->reported[w], bits, relaxed);
+		hinted = fpt_load(&r->hinted[0][w], relaxed) & bits;
+		if (hinted)
+			(void)fpt_xbitmap_lower(r, w, hinted);
+	}
 }
 
 /* Are all bits of a claimed block set? The second look, where the tickets' first is too early. */
@@ -915,7 +1015,21 @@ static inline void fpt_xbitmap_end_claim(struct fpt_xbitmap *x, const struct fpt
 		(void)fpt_xbitmap_touch(x, r, b);
 		fpt_xbitmap_raise(r, b, 0);
 	}
-	fpt_xbitmap_unclaim(r, b);
+	fpt_xbitmap_unclaim(r, b / FPT_WORD_BITS, 1UL << b % FPT_WORD_BITS);
+}
+
+/* The same for several, without hints; best in the order of their pfns. */
+static inline void fpt_xbitmap_end_claims(struct fpt_xbitmap *x, const struct fpt_range *claim,
+					  unsigned int nr)
+{
+	struct fpt_xbitmap_range *r;
+	unsigned long w, bits;
+	unsigned int n;
+
+	for (; nr; claim += n, nr -= n) {
+		n = fpt_xbitmap_neighbours(x, claim, nr, &r, &w, &bits);
+		fpt_xbitmap_unclaim(r, w, bits);
+	}
 }
 
 /*

@@ -405,6 +405,26 @@ bool guest_is_free(const struct guest *g, uint64_t pfn)
 	       GUEST_PAGE_HELD;
 }
 
+/* Have all hooks on the block's pages returned? */
+static bool hooks_are_through(const struct guest *g, uint64_t block)
+{
+	uint64_t now = atomic_load_explicit(&g->block[block], memory_order_acquire);
+
+	return (now & BLOCK_TAKEN_MASK) == (now / BLOCK_OWNED & BLOCK_TAKEN_MASK);
+}
+
+/* A hook that came between the two looks at the block has returned by now. */
+enum fpt_truth guest_truth(const struct guest *g, uint64_t pfn)
+{
+	uint64_t page = guest_page(g, pfn), block = page >> g->order;
+	bool through = hooks_are_through(g, block);
+	uint8_t held = atomic_load_explicit(&g->held[page], memory_order_acquire);
+
+	if (!through || held == GUEST_PAGE_GIVING || !hooks_are_through(g, block))
+		return FPT_TRUTH_UNKNOWN;
+	return held == GUEST_PAGE_HELD ? FPT_TRUTH_HELD : FPT_TRUTH_FREE;
+}
+
 uint64_t guest_count_free(struct guest *g, struct fpt_range r)
 {
 	uint64_t page = guest_page(g, r.pfn), n = 0, i;

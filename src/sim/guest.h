@@ -33,7 +33,7 @@
 
 #include "trace/trace.h"
 
-#include <fpt/types.h>
+#include <fpt/audit.h>
 #include <stdatomic.h>
 
 #define GUEST_MAX_SPANS 16	/* FPT_XBITMAP_MAX_RANGES */
@@ -133,6 +133,7 @@ uint64_t guest_taken(const struct guest *g, uint64_t block);
 enum fpt_isolated guest_isolate(struct guest *g, struct fpt_range r);
 void guest_put_back(struct guest *g, struct fpt_range r);
 bool guest_is_free(const struct guest *g, uint64_t pfn);
+enum fpt_truth guest_truth(const struct guest *g, uint64_t pfn);
 uint64_t guest_count_free(struct guest *g, struct fpt_range r);
 
 /* Verify every page that is held and was signed; failures go to data_loss. */

@@ -32,6 +32,11 @@ static bool is_free(void *ctx, fpt_pfn_t pfn)
 	return guest_is_free(((struct owner *)ctx)->g, pfn);
 }
 
+static enum fpt_truth truth(void *ctx, fpt_pfn_t pfn)
+{
+	return guest_truth(((struct owner *)ctx)->g, pfn);
+}
+
 static const struct fpt_owner_ops owner_ops = { isolate, put_back, is_free };
 
 static unsigned int isolate_next(struct reporting *p, struct fpt_batch *b)
@@ -122,6 +127,8 @@ int reporting_init(struct reporting *p, struct setup *s, struct guest *g,
 	p->owner.g = g;
 	if (fpt_reporter_init(&p->rep, &s->t, &owner_ops, &p->owner, &policy))
 		abort();
+	p->audit = (struct fpt_auditor){ .t = &s->t, .truth = truth, .ctx = &p->owner };
+	p->audit_lines = s->t.back.audits ? config->policy.audit : 0;
 	p->cap = (unsigned int)config->policy.ahead + 1;
 	p->claimed = calloc(p->cap, sizeof(*p->claimed));
 	if (p->claimed)
@@ -147,9 +154,24 @@ bool reporting_due(struct reporting *p, uint64_t ns, bool *later)
 	return false;
 }
 
+/* Up to the end at most; the next pass goes on. */
+static void audit(struct reporting *p)
+{
+	uint64_t left = p->audit_lines;
+	int n;
+
+	for (; left; left -= (unsigned int)n) {
+		n = fpt_audit(&p->audit, left < FPT_AUDIT_LINES ? (unsigned int)left
+								: FPT_AUDIT_LINES);
+		if (n <= 0)
+			break;
+	}
+}
+
 void reporting_begin(struct reporting *p)
 {
 	setup_refill(p->setup);
+	audit(p);
 	fpt_pass_begin(&p->rep);
 	p->at = 0;
 }

@@ -36,6 +36,8 @@ struct reporting {
 	struct setup *setup;
 	struct fpt_batch *claimed;	/* ticket: a ring of batches on their way to the host */
 	unsigned int first, nr, cap;
+	struct fpt_auditor audit;
+	uint64_t audit_lines;		/* before each pass */
 	fpt_pfn_t at;			/* hints: where the pass stands */
 };
 

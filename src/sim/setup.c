@@ -105,6 +105,7 @@ static struct fpt_config tracker_config(const struct guest *g, const struct trac
 		.protocol = tracker->walks_buddy || config->policy.protocol == SIM_ISOLATE ?
 			    FPT_ISOLATE : FPT_TICKET,
 		.lossy = hides_events(t),
+		.audit = tracker->ops->toggles && config->policy.audit,
 		.report_again = config->policy.again,
 		.array_entries = config->policy.entries,
 		.is_free = are_free,
@@ -146,9 +147,10 @@ int sim_check(const struct trace *t, const struct sim_tracker *tracker,
 		snprintf(err->text, sizeof(err->text), "%s: no switch from or to it: %s",
 			 stays->name, stays->collects ? "it has a reporter of its own" :
 			 "its hooks toggle bits, the others' set and clear them");
-	else if (c.ops->toggles && c.lossy)
+	else if (c.ops->toggles && c.lossy && !c.audit)
 		snprintf(err->text, sizeof(err->text),
-			 "%s: the trace hides events from hooks: each inverts its page for good",
+			 "%s: the trace hides events from hooks: each inverts its page for good, "
+			 "without audits (audit=LINES)",
 			 tracker->name);
 	else if (c.ops->toggles && !p->exact)
 		snprintf(err->text, sizeof(err->text),

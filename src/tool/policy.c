@@ -31,6 +31,7 @@ enum use {
 	PULLED,				/* and protocol isolate or ticket */
 	TICKETS,			/* and not isolate */
 	TICKET,
+	TOGGLED,
 };
 
 static const struct key {
@@ -55,6 +56,7 @@ static const struct key {
 	{ "age_ms", NUMBER, BACKED, FIELD(age_ns), 0, DAY_MS, MS, NULL },
 	{ "granule", NUMBER, ALL, FIELD(granule), 0, UINT32_MAX, 1, NULL },
 	{ "entries", NUMBER, ARRAY, FIELD(entries), 1, 1u << 24, 1, NULL },
+	{ "audit", NUMBER, TOGGLED, FIELD(audit), 0, 1u << 24, 1, NULL },
 	{ "exact", FLAG, BACKED, FIELD(exact), 0, 1, 1, NULL },
 	{ "discard", NAME, ALL, FIELD(discard), 0, 0, 0, discards },
 #undef FIELD
@@ -182,6 +184,8 @@ static bool is_used(const struct key *k, const struct sim_tracker *t, const stru
 		return !t->walks_buddy && p->protocol != SIM_ISOLATE;
 	case TICKET:
 		return !t->walks_buddy && p->protocol == SIM_TICKET;
+	case TOGGLED:
+		return t->ops->toggles;
 	}
 	return false;
 }
