@@ -97,6 +97,13 @@ for audit in 1 8; do
 done
 check "audit: often enough, as good as bits that are set and cleared" json \
 	'.results[1].recall >= .results[0].recall - 0.002' audit-8.json
+for cold in 0 2; do
+	run compare --tracker delta --policy cold=$cold "$trace" --json cold-$cold.json
+	check "cold $cold: status" status_is 0
+	check "cold $cold: no data lost" json '.results[0] | .data_loss == 0 and .policy.cold == '$cold cold-$cold.json
+done
+check "cold: fewer refaults, later" json --slurpfile any cold-0.json '.results[0] |
+	.refaults <= $any[0].results[0].refaults and .recall <= $any[0].results[0].recall' cold-2.json
 check "audit: too seldom, it decays" json '.results[1].recall < .results[0].recall - 0.01' audit-1.json
 
 run compare --switch array,xbitmap,5 --order 3 "$trace" "$trace" --json switch.json
@@ -140,6 +147,9 @@ bad "granule that is no power of two" 2 "power of two" --policy granule=5000 "$t
 bad "granule above a block" 1 "larger than a block" --policy granule=65536 --order 3 "$trace"
 bad "tickets and the array" 1 "array: .*only protocol=isolate" --tracker array --policy protocol=ticket "$trace"
 bad "tickets and one bit per block" 1 "exact=0" --tracker ticket --policy exact=0 "$trace"
+bad "cold, of who does not know" 1 "xbitmap: .*which blocks are cold" --tracker xbitmap --policy cold=1 "$trace"
+bad "cold, of the interface of 2018" 1 "delta: .*2018" --tracker delta --policy cold=1,protocol=hints "$trace"
+bad "too cold" 2 "cold is '8'" --policy cold=8 "$trace"
 bad "delta and one bit per block" 1 "exact=0" --tracker delta --policy exact=0 "$trace"
 bad "switching: one tracker" 2 "takes two trackers" --switch array "$trace"
 bad "switching: unknown tracker" 2 "unknown tracker 'foo'" --switch array,foo "$trace"

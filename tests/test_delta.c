@@ -1115,6 +1115,8 @@ static struct {
 	bool line[CPU_SETSIZE][MAX_LINES];	/* by number */
 	bool marked[3][PAGES], hinted[3][PAGES];	/* by block of a range */
 	unsigned int whole;		/* events of whole lines */
+	bool hot[3][PAGES];
+	unsigned char age[3][PAGES];
 	unsigned long slow, freed, allocated, refaulted, reported;
 } model;
 
@@ -1174,6 +1176,7 @@ static void model_touch(unsigned int r, unsigned long b, unsigned long last)
 		if (model.marked[r][b])
 			model.refaulted += block;
 		model.marked[r][b] = false;
+		model.hot[r][b] = true;
 		for (i = 0; page >= 0 && i < block && model.base[(unsigned long)page + i]; i++)
 			;
 		if (page >= 0 && i == block)
@@ -1262,6 +1265,39 @@ static void model_pass(void)
 	assert_int_equal(n, nr_reported);
 }
 
+/* A tick of some policy. */
+static void model_tick(void)
+{
+	unsigned long b;
+	unsigned int r;
+
+	fpt_xbitmap_tick(&model.w->t.back);
+	for (r = 0; r < 3; r++)
+		for (b = 0; b < model.w->t.back.range[r].nr_blocks; b++) {
+			if (model.hot[r][b])
+				model.age[r][b] = 0;
+			else if (model.age[r][b] < FPT_XBITMAP_MAX_AGE)
+				model.age[r][b]++;
+			model.hot[r][b] = false;
+		}
+}
+
+static void check_ages(void)
+{
+	unsigned int r, l, age;
+	unsigned long b;
+
+	for (r = 0; r < 3; r++)
+		for (b = 0; b < model.w->t.back.range[r].nr_blocks; b++) {
+			struct fpt_xbitmap_range *range = &model.w->t.back.range[r];
+
+			for (l = 0, age = 0; l < FPT_XBITMAP_AGE_BITS; l++)
+				age |= (unsigned int)fpt_xbitmap_test_block(range->age[l], b) << l;
+			assert_int_equal(fpt_xbitmap_test_block(range->touched, b), model.hot[r][b]);
+			assert_int_equal(age, model.age[r][b]);
+		}
+}
+
 static void lockstep_check(bool folded)
 {
 	struct fpt_stats stats = stats_of(model.w);
@@ -1276,6 +1312,7 @@ static void lockstep_check(bool folded)
 			fail_msg("page %u: the base is not exact after a fold", i);
 	}
 	check_table(model.w);
+	check_ages();
 	assert_int_equal(stats.count[FPT_STAT_FREED], model.freed);
 	assert_int_equal(stats.count[FPT_STAT_ALLOCATED], model.allocated);
 	assert_int_equal(stats.count[FPT_STAT_SLOW], model.slow);
@@ -1389,6 +1426,8 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 			model_fold();
 			lockstep_check(true);
 		}
+		if (chance(30) == 0)
+			model_tick();
 		if (filled || chance(60) == 0) {
 			pass(model.w);
 			model_pass();
@@ -1685,6 +1724,75 @@ static void test_lockstep_tickets(void **state)
 			lockstep_tickets(orders[o], 16, 4000, &looked_twice);
 		}
 	assert_true(!seeds || looked_twice > 0);
+}
+
+/* A reporter that leaves alone what is hot. */
+static bool cold_discard(void *ctx, const struct fpt_batch *b)
+{
+	(void)ctx;
+	(void)b;
+	return true;
+}
+
+static void test_cold(void **state)
+{
+	static const struct fpt_host_ops host = { cold_discard, NULL };
+	struct fpt_config config = { .ops = &fpt_xbitmap_ops, .nr_cpus = 1, .order = 9 };
+	struct tracker *w = tracker_new(9, 4);
+	struct fpt_policy policy = w->rep.policy;
+	static char memory[1 << 14];
+	struct fpt_mem m = { memory, sizeof(memory), false };
+	struct fpt_reporter rep;
+	struct fpt t;
+	unsigned int i;
+
+	(void)state;
+	policy.cold = FPT_XBITMAP_MAX_AGE + 1;
+	assert_int_equal(fpt_reporter_init(&rep, &w->t, &owner, NULL, &policy), FPT_EINVAL);
+	policy.cold = 2;
+	assert_int_equal(fpt_init(&t, &config, &m), FPT_OK);
+	assert_int_equal(fpt_reporter_init(&rep, &t, &owner, NULL, &policy), FPT_ENOTSUP);
+	assert_int_equal(fpt_reporter_init(&w->rep, &w->t, &owner, NULL, &policy), FPT_OK);
+	add_range(w, 0, 3 * LINE);
+	give(w, 0, 0, 9);
+	give(w, 0, LINE, 9);
+	for (i = 0; i < 2; i++) {
+		assert_int_equal(pass(w), 0);
+		assert_true(w->rep.left);
+		/* Taken and given back: its line is there, and has no bit. */
+		take(w, 0, LINE, 0);
+		give(w, 0, LINE, 0);
+	}
+	assert_int_equal(pass(w), 1);		/* the third: untouched since the first */
+	assert_int_equal(reported[0], 0);
+	assert_int_equal(pass(w), 0);
+	/* Folds are no ticks. */
+	fold(w);
+	take(w, 0, 2, 0);
+	give(w, 0, 2, 0);
+	fold(w);
+	assert_int_equal(pass(w), 1);
+	assert_int_equal(reported[0], LINE);
+	assert_int_equal(pass(w), 0);
+	assert_int_equal(pass(w), 1);
+	assert_int_equal(reported[0], 0);
+	/* A flush takes what is hot, and is no tick. */
+	give(w, 1, 2 * LINE, 9);
+	nr_reported = 0;
+	assert_int_equal(pass(w), 0);
+	take(w, 0, 3, 0);
+	give(w, 0, 3, 0);
+	nr_reported = 0;
+	assert_int_equal(fpt_flush(&w->rep, &host, 0), FPT_OK);
+	assert_int_equal(nr_reported, 2);
+	assert_false(w->rep.flushing);
+	assert_true(fpt_xbitmap_test_block(w->t.back.range[0].touched, 0));
+	take(w, 0, 3, 0);
+	give(w, 0, 3, 0);
+	assert_int_equal(pass(w), 0);
+	fpt_xbitmap_tick(&w->t.back);
+	assert_int_equal(pass(w), 1);
+	tracker_free(w);
 }
 
 /*
@@ -3197,6 +3305,7 @@ static void test_storm(void **state)
 	cmocka_unit_test(test_sections), \
 	cmocka_unit_test(test_lockstep), \
 	cmocka_unit_test(test_lockstep_tickets), \
+	cmocka_unit_test(test_cold), \
 	cmocka_unit_test(test_audit), \
 	cmocka_unit_test(test_lossy)
 

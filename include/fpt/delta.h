@@ -42,6 +42,16 @@
  *				alloc p, old epoch
  *							fold CPU 1: p's alloc without its free
  *
+ * There are no counters of free pages. A fold looks at the lines that it folded, and the slow path
+ * at its own: is the block full now? The look ends at the first word that is not, so that a fold's
+ * cost is by dirty line (and, for blocks of more than one line, by the full lines before that word).
+ *
+ * When to fold. A line that is folded comes to the reporter's CPU and, at its next event, goes back:
+ * two transfers per dirty line and fold, whatever the number of events. So fold no more often than it
+ * takes to keep hints fresh: let passes be due by amount, with an age for what trickles
+ * (policy.amount, policy.age), rather than by a short period. And what is hot is taken again at once:
+ * policy.cold leaves it with the guest. (report.h)
+ *
  * Invariants.
  *	D1  base xor all deltas is 1 for the pages that are free and 0 for those that are not, whenever no
  *	    event is under way.

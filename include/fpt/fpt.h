@@ -163,6 +163,7 @@ static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struc
 	if (config->ops->toggles)
 		t->back.all_chunks = true;
 	t->back.audits = config->audit;
+	t->back.heat = config->ops->toggles;
 	before = m->size;
 	t->percpu = (struct fpt_percpu *)fpt_mem_take(m, (config->nr_cpus + 1UL) * sizeof(*t->percpu));
 	if (!t->percpu)

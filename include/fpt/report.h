@@ -40,6 +40,10 @@
  * on one tracker concurrently with each other and with all hooks. The callbacks may sleep if the
  * caller may; they run with nothing held. Batches of one reporter may be completed in any order.
  *
+ * Heat (policy.cold; delta): a block goes out only when nothing has touched it for so many ticks,
+ * the pass that began the tick included. A tick is a pass begun by a reporter with such a policy: have
+ * one. Folds do not count, there are more of them. What is hot keeps its hint. A flush takes all.
+ *
  * Progress: lock-free but for the callbacks; fpt_wait() blocks.
  *
  * Full: at most max_in_flight pages are out at once, claimed or submitted; a pass that reaches it
@@ -91,6 +95,7 @@ struct fpt_policy {
 	unsigned int min_order;		/* leave free runs below this order hinted; 0: none */
 	unsigned long amount;		/* pages freed that make a pass due; 0: no such trigger */
 	unsigned long age;		/* ticks after which any free makes one due; 0: no such trigger */
+	unsigned int cold;		/* passes that a block was untouched for; 0: any. At most 7 */
 	unsigned long timeout;		/* ticks that the host has for a batch; 0: as long as it likes */
 };
 
@@ -104,6 +109,7 @@ struct fpt_reporter {
 	bool over;			/* no pass, or it has come to the end of the bitmap */
 	unsigned long now;		/* as last told by fpt_due() */
 	unsigned long freed;		/* FPT_STAT_FREED when the pass began */
+	bool flushing;			/* fpt_flush(): what is hot, too */
 	bool left;			/* a hint was met and kept since then */
 	bool pending;			/* fpt_due() has seen something to report */
 	unsigned long pending_since;
@@ -142,8 +148,9 @@ static inline unsigned long fpt_refused(struct fpt *t)
 }
 
 /*
- * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, or min_order
- * above FPT_MAX_ORDER. The policy is copied, and may be changed in rep between two passes, within
+ * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, min_order
+ * above FPT_MAX_ORDER, or cold above FPT_XBITMAP_MAX_AGE. FPT_ENOTSUP: cold, of a tracker that does
+ * not know what is hot (all but delta). The policy is copied, and may be changed in rep between two passes, within
  * these bounds.
  */
 static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
@@ -151,8 +158,11 @@ static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 				    const struct fpt_policy *policy)
 {
 	if (!policy->batch || policy->batch > FPT_BATCH_MAX ||
-	    policy->max_in_flight >> t->back.order == 0 || policy->min_order > FPT_MAX_ORDER)
+	    policy->max_in_flight >> t->back.order == 0 || policy->min_order > FPT_MAX_ORDER ||
+	    policy->cold > FPT_XBITMAP_MAX_AGE)
 		return FPT_EINVAL;
+	if (policy->cold && !t->back.heat)
+		return FPT_ENOTSUP;
 	fpt_zero(rep, sizeof(*rep));
 	rep->t = t;
 	rep->owner = owner;
@@ -303,6 +313,8 @@ static inline void fpt_pass_begin(struct fpt_reporter *rep)
 	rep->pending = false;
 	rep->left = false;
 	fpt_drain(rep->t);
+	if (rep->policy.cold && !rep->flushing)
+		fpt_xbitmap_tick(&rep->t->back);
 	rep->cursor.range = 0;
 	rep->cursor.block = 0;
 	rep->over = false;
@@ -335,6 +347,13 @@ static inline bool fpt_run_is_large(struct fpt_reporter *rep, const struct fpt_r
 	return true;
 }
 
+/* Was a claimed block left alone for long enough? */
+static inline bool fpt_is_cold(struct fpt_reporter *rep, const struct fpt_range *claim)
+{
+	return !rep->policy.cold || rep->flushing ||
+	       fpt_xbitmap_age(&rep->t->back, claim) >= rep->policy.cold;
+}
+
 /* How many more blocks may be out? A policy changed meanwhile may allow fewer than are already. */
 static inline unsigned long fpt_pass_room(const struct fpt_reporter *rep)
 {
@@ -349,7 +368,7 @@ static inline unsigned int fpt_pass_keep(struct fpt_reporter *rep, struct fpt_ra
 	unsigned int i, kept = 0;
 
 	for (i = 0; i < n; i++) {
-		if (fpt_run_is_large(rep, &claim[i])) {
+		if (fpt_run_is_large(rep, &claim[i]) && fpt_is_cold(rep, &claim[i])) {
 			claim[kept++] = claim[i];
 			continue;
 		}
@@ -602,7 +621,7 @@ struct fpt_host_ops {
 
 /*
  * Report, now, all that was freed before the call and that the owner and the host let go: two
- * passes from end to end, see "two drains". min_order counts; amount and age do not. host's ctx is
+ * passes from end to end, see "two drains". min_order counts; amount, age and cold do not. host's ctx is
  * rep's. The clock is looked at between batches. A drain that another reporter has begun is not
  * waited for. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not reported
  * is still hinted, and the batch on its way then was completed. FPT_EBUSY: max_in_flight pages are
@@ -611,23 +630,28 @@ struct fpt_host_ops {
 static inline int fpt_flush(struct fpt_reporter *rep, const struct fpt_host_ops *host,
 			    unsigned long deadline)
 {
+	int result = FPT_OK;
 	struct fpt_batch b;
 	unsigned int pass;
 
-	for (pass = 0; pass < 2; pass++) {
+	rep->flushing = true;
+	for (pass = 0; pass < 2 && result == FPT_OK; pass++) {
 		fpt_pass_begin(rep);
 		for (;;) {
 			if (!rep->over && host->now &&
-			    (long)(host->now(rep->ctx) - deadline) >= 0)
-				return FPT_ETIME;
+			    (long)(host->now(rep->ctx) - deadline) >= 0) {
+				result = FPT_ETIME;
+				break;
+			}
 			if (!fpt_pass_next(rep, &b))
 				break;
 			fpt_pass_complete(rep, &b, host->discard(rep->ctx, &b));
 		}
-		if (!rep->over)
-			return FPT_EBUSY;
+		if (!rep->over && result == FPT_OK)
+			result = FPT_EBUSY;
 	}
-	return FPT_OK;
+	rep->flushing = false;
+	return result;
 }
 
 /*

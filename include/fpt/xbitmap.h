@@ -16,6 +16,8 @@
  *	hinted[0]   |.1...|.....1....|			1 bit per block: "look here"
  *	claimed     |.....|.....1....|			1 bit per block: in a live claim
  *	reported    |...1.|..........|			1 bit per block: reported, untouched since
+ *	touched     |.1...|.....|.....|			1 bit per block: touched since the last tick
+ *	age[3]      |5 0 7|7 7 2|7 7 7|			3 bits per block, a plane each: ticks untouched
  *	quiet       |.....|.1..1|.....|			1 bit per block: no event since audited (audit.h)
  *	ticket      [ g ][ g ][ g ][ g ]		ticket protocol: 1 word per block, ticket.h
  *	chunk       [ 0 ][ * ][ 0 ][coarse]		1 word per chunk of page bits
@@ -23,6 +25,11 @@
  *	               v    page bits, 4 KiB:  |1111...1|1101...0| ...	512 bits, one line, for 2 MiB
  *
  * Chunks come from the memory donated with the range, when a page of theirs is first freed.
+ *
+ * Heat ("touched", "age") and "quiet" are there for trackers that toggle only, and hooks do not write
+ * them but on the slow path: a fold tells which blocks were touched, each tick of a reporter's policy
+ * (report.h) adds 1 to the age of the others, up to FPT_XBITMAP_MAX_AGE, 64 blocks at a time.
+ * Approximate: what a fold brings in counts as touched at the fold.
  *
  * Ranges are slots of a table that is searched from the front, and have *dense numbers* besides,
  * for trackers that pack them: page i of a range is number index + i. A slot, once used, keeps its
@@ -99,6 +106,10 @@
 /* A claim of many looks at their bits; those of the block so many further on are sent for. */
 #define FPT_XBITMAP_AHEAD 16UL
 
+/* Heat: bits of a block's age, and the largest. */
+#define FPT_XBITMAP_AGE_BITS 3
+#define FPT_XBITMAP_MAX_AGE 7u
+
 /* In range->chunk[]: taken when the pool was empty. No address: chunks are aligned. */
 #define FPT_XBITMAP_COARSE 1UL
 
@@ -120,6 +131,8 @@ struct fpt_xbitmap_range {
 	fpt_atomic_t *hinted[FPT_XBITMAP_MAX_LEVELS];
 	fpt_atomic_t *claimed;
 	fpt_atomic_t *reported;
+	fpt_atomic_t *touched;		/* NULL: no heat */
+	fpt_atomic_t *age[FPT_XBITMAP_AGE_BITS];
 	fpt_atomic_t *quiet;		/* NULL: no audits */
 	fpt_atomic_t *ticket;		/* NULL: another protocol */
 	fpt_atomic_t *chunk;
@@ -135,6 +148,7 @@ struct fpt_xbitmap {
 	unsigned int chunk_shift;	/* pages per chunk, log2 */
 	bool tickets;			/* ticket protocol */
 	bool audits;			/* fpt_audit() */
+	bool heat;			/* ages of blocks */
 	bool all_chunks;		/* ranges must bring memory for all their chunks */
 	fpt_atomic_t nr_ranges;		/* slots used, now or before */
 	unsigned long next_index;	/* dense numbers from here on are nobody's; add_range's own */
@@ -221,6 +235,9 @@ static inline size_t fpt_xbitmap_range_size(const struct fpt_xbitmap *x, fpt_pfn
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(bits));
 	if (x->tickets)
 		size += fpt_xbitmap_words_cost(r.nr_blocks);
+	if (x->heat)
+		size += (1 + FPT_XBITMAP_AGE_BITS) *
+			fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	if (x->audits)
 		size += fpt_xbitmap_words_cost(fpt_xbitmap_words(r.nr_blocks));
 	if (exact)
@@ -254,6 +271,9 @@ static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 		slot->hinted[l] = r->hinted[l];
 	slot->claimed = r->claimed;
 	slot->reported = r->reported;
+	slot->touched = r->touched;
+	for (l = 0; l < FPT_XBITMAP_AGE_BITS; l++)
+		slot->age[l] = r->age[l];
 	slot->quiet = r->quiet;
 	slot->ticket = r->ticket;
 	slot->chunk = r->chunk;
@@ -367,6 +387,17 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 		r->ticket = fpt_xbitmap_take_words(&rest, r->nr_blocks);
 		if (!r->ticket)
 			return FPT_ENOMEM;
+	}
+	for (l = 0; x->heat && l <= FPT_XBITMAP_AGE_BITS; l++) {
+		fpt_atomic_t *plane =
+			fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
+
+		if (!plane)
+			return FPT_ENOMEM;
+		if (l < FPT_XBITMAP_AGE_BITS)
+			r->age[l] = plane;
+		else
+			r->touched = plane;
 	}
 	if (x->audits) {
 		r->quiet = fpt_xbitmap_take_words(&rest, fpt_xbitmap_words(r->nr_blocks));
@@ -644,11 +675,16 @@ static inline unsigned long fpt_xbitmap_touch(struct fpt_xbitmap *x, struct fpt_
 										   : 0;
 }
 
-/* There was an event in block b: it is not quiet. The load is the look of audit.h's pair. */
+/*
+ * There was an event in block b: it is hot, and not quiet. The load of quiet is the look of audit.h's
+ * pair.
+ */
 static inline void fpt_xbitmap_disturb(struct fpt_xbitmap_range *r, unsigned long b)
 {
 	unsigned long bit = 1UL << b % FPT_WORD_BITS;
 
+	if (r->touched && !fpt_xbitmap_test_block(r->touched, b))
+		(void)fpt_fetch_or(&r->touched[b / FPT_WORD_BITS], bit, relaxed);
 	if (r->quiet && (fpt_load(&r->quiet[b / FPT_WORD_BITS], seq_cst) & bit))
 		fpt_and(&r->quiet[b / FPT_WORD_BITS], ~bit, seq_cst);
 }
@@ -1030,6 +1066,55 @@ static inline void fpt_xbitmap_end_claims(struct fpt_xbitmap *x, const struct fp
 		n = fpt_xbitmap_neighbours(x, claim, nr, &r, &w, &bits);
 		fpt_xbitmap_unclaim(r, w, bits);
 	}
+}
+
+/*
+ * A tick: what was touched since the last is 0 ticks old, the rest is one older. One caller at a time;
+ * the age of what is touched meanwhile is that of now or that of the next tick.
+ */
+static inline void fpt_xbitmap_tick(struct fpt_xbitmap *x)
+{
+	unsigned long n = fpt_load(&x->nr_ranges, acquire), i, w;	/* pairs with add_range's release */
+	unsigned int l;
+
+	for (i = 0; i < n; i++) {
+		struct fpt_xbitmap_range *r = &x->range[i];
+
+		if (!fpt_xbitmap_in_use(r) || !r->touched)
+			continue;
+		for (w = 0; w < fpt_xbitmap_words(r->nr_blocks); w++) {
+			unsigned long hot = 0, more, old[FPT_XBITMAP_AGE_BITS];
+
+			if (fpt_load(&r->touched[w], relaxed))
+				hot = fpt_xchg(&r->touched[w], 0, acq_rel);
+			/* Add 1 where it is not hot and not the most already. */
+			for (l = 0, more = ~0UL; l < FPT_XBITMAP_AGE_BITS; l++) {
+				old[l] = fpt_load(&r->age[l][w], relaxed);
+				more &= old[l];
+			}
+			for (l = 0, more = ~more; l < FPT_XBITMAP_AGE_BITS; l++) {
+				unsigned long now = (old[l] ^ more) & ~hot;
+
+				more &= old[l];
+				if (now != old[l])
+					fpt_store(&r->age[l][w], now, relaxed);
+			}
+		}
+	}
+}
+
+/* For how many ticks has nothing touched a claimed block, as far as folds tell? */
+static inline unsigned int fpt_xbitmap_age(struct fpt_xbitmap *x, const struct fpt_range *claim)
+{
+	unsigned int l, age = 0;
+	unsigned long b;
+	struct fpt_xbitmap_range *r = fpt_xbitmap_of_claim(x, claim, &b);
+
+	if (fpt_xbitmap_test_block(r->touched, b))
+		return 0;
+	for (l = 0; l < FPT_XBITMAP_AGE_BITS; l++)
+		age |= (unsigned int)fpt_xbitmap_test_block(r->age[l], b) << l;
+	return age;
 }
 
 /*

@@ -60,6 +60,7 @@ struct fpt_policy sim_report_policy(const struct sim_policy *policy, size_t page
 		.min_order = (unsigned int)policy->min_order,
 		.amount = policy->amount / page_size,
 		.age = (unsigned long)policy->age_ns,
+		.cold = (unsigned int)policy->cold,
 	};
 }
 
@@ -151,6 +152,13 @@ int sim_check(const struct trace *t, const struct sim_tracker *tracker,
 		snprintf(err->text, sizeof(err->text),
 			 "%s: the trace hides events from hooks: each inverts its page for good, "
 			 "without audits (audit=LINES)",
+			 tracker->name);
+	else if (p->cold && !c.ops->toggles)
+		snprintf(err->text, sizeof(err->text),
+			 "%s: does not know which blocks are cold: no policy cold", tracker->name);
+	else if (p->cold && p->protocol == SIM_HINTS)
+		snprintf(err->text, sizeof(err->text),
+			 "%s: the interface of 2018 takes what is hot, too: no policy cold",
 			 tracker->name);
 	else if (c.ops->toggles && !p->exact)
 		snprintf(err->text, sizeof(err->text),

@@ -38,6 +38,7 @@ struct sim_policy {
 	uint64_t amount, age_ns;
 	uint64_t granule;		/* bytes of a host's page; 0: no more than the guest's */
 	uint64_t entries;		/* array, array2019: entries per CPU and array */
+	uint64_t cold;			/* delta: fpt_policy.cold */
 	uint64_t audit;			/* delta: lines audited before each pass; 0: none */
 	bool exact;			/* donate memory for one bit per page, not one per block */
 	unsigned int discard;		/* enum host_discard */

@@ -56,6 +56,7 @@ static const struct key {
 	{ "age_ms", NUMBER, BACKED, FIELD(age_ns), 0, DAY_MS, MS, NULL },
 	{ "granule", NUMBER, ALL, FIELD(granule), 0, UINT32_MAX, 1, NULL },
 	{ "entries", NUMBER, ARRAY, FIELD(entries), 1, 1u << 24, 1, NULL },
+	{ "cold", NUMBER, TOGGLED, FIELD(cold), 0, FPT_XBITMAP_MAX_AGE, 1, NULL },
 	{ "audit", NUMBER, TOGGLED, FIELD(audit), 0, 1u << 24, 1, NULL },
 	{ "exact", FLAG, BACKED, FIELD(exact), 0, 1, 1, NULL },
 	{ "discard", NAME, ALL, FIELD(discard), 0, 0, 0, discards },
