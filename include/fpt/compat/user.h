@@ -111,6 +111,17 @@ static inline struct rseq *fpt_user_rseq(void)
 #endif
 
 #ifdef FPT_USER_RSEQ
+#define FPT_USER_RSEQ_DESCRIPTOR \
+	".pushsection __rseq_cs, \"aw?\"\n\t" \
+	".balign 32\n" \
+	"3:\n\t" \
+	".long 0, 0\n\t"			/* version, flags */ \
+	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
+	".popsection\n\t"
+#define FPT_USER_RSEQ_OPERANDS \
+	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
+	[signature] "i"(RSEQ_SIG)
+
 #ifdef __x86_64__
 /* For tests, which interrupt here: instructions that may change nothing but flags. */
 #ifndef FPT_USER_RSEQ_INJECT
@@ -126,12 +137,7 @@ static inline struct rseq *fpt_user_rseq(void)
  * says it clobbers for its operands.
  */
 #define FPT_USER_RSEQ_BEGIN \
-	".pushsection __rseq_cs, \"aw?\"\n\t" \
-	".balign 32\n" \
-	"3:\n\t" \
-	".long 0, 0\n\t"			/* version, flags */ \
-	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
-	".popsection\n\t" \
+	FPT_USER_RSEQ_DESCRIPTOR \
 	"leaq 3b(%%rip), %[done]\n\t" \
 	"movq %[done], %c[section](%[self])\n" \
 	"1:\n\t" \
@@ -152,9 +158,6 @@ static inline struct rseq *fpt_user_rseq(void)
 	"xorl %k[done], %k[done]\n\t" \
 	"jmp 5b\n\t" \
 	".popsection\n\t"
-#define FPT_USER_RSEQ_OPERANDS \
-	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
-	[signature] "i"(RSEQ_SIG)
 #ifdef FPT_VIRTUAL_CPUS		/* one thread per id: it is on no other's */
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
@@ -357,12 +360,7 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
  * needs nothing more.
  */
 #define FPT_USER_RSEQ_BEGIN \
-	".pushsection __rseq_cs, \"aw?\"\n\t" \
-	".balign 32\n" \
-	"3:\n\t" \
-	".long 0, 0\n\t"			/* version, flags */ \
-	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
-	".popsection\n\t" \
+	FPT_USER_RSEQ_DESCRIPTOR \
 	"adrp %[now], 3b\n\t" \
 	"add %[now], %[now], :lo12:3b\n\t" \
 	"str %[now], [%[self], %[section]]\n" \
@@ -379,9 +377,6 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 	"mov %[done], #0\n\t" \
 	"b 5b\n\t" \
 	".popsection\n\t"
-#define FPT_USER_RSEQ_OPERANDS \
-	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
-	[signature] "i"(RSEQ_SIG)
 #ifdef FPT_VIRTUAL_CPUS
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
@@ -444,6 +439,33 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		  [a] "Q"(a->v), [bits] "r"(bits)
 		: "memory", "cc");
 	return done;
+}
+
+/*
+ * In sections of their own: no flag here tells after an interruption whether the counter was
+ * written.
+ */
+static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val);
+
+static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t *e,
+						 unsigned long was_e, fpt_atomic_t *c,
+						 unsigned long n, fpt_atomic_t *a,
+						 unsigned long val)
+{
+	if (!fpt_user_rseq_add(cpu, c, n))
+		return 0;
+	return fpt_user_rseq_xor(cpu, e, was_e, a, val) ? FPT_SECTION_DONE : FPT_SECTION_COUNTED;
+}
+
+static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *b,
+					       unsigned long bits, fpt_atomic_t *t,
+					       unsigned long tag, fpt_atomic_t *c, unsigned long n,
+					       fpt_atomic_t *a, unsigned long val)
+{
+	if (!fpt_user_rseq_put(cpu, e, was_e, t, tag, b, bits))
+		return 0;
+	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
 }
 
 static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
