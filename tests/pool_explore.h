@@ -245,7 +245,7 @@ static unsigned int build(const struct scenario *scenario, bool plug)
 	return nr_threads;
 }
 
-static void run_scenario(const struct scenario *scenario, bool plug)
+static void explore_scenario(const struct scenario *scenario, bool plug)
 {
 	const char *more = getenv("FPT_TEST_BOUND");
 	struct explore e = { .name = scenario->name, .setup = setup, .thread = run_thread,
@@ -266,6 +266,15 @@ static void run_scenario(const struct scenario *scenario, bool plug)
 		print_message("%9lu runs, %5.1f steps\n", e.runs,
 			      e.runs ? (double)e.steps / (double)e.runs : 0);
 	assert_int_equal(e.failure, EXPLORE_FINE);
+}
+
+/* Fronts have a way without sections, too. */
+static void run_scenario(const struct scenario *scenario, bool plug)
+{
+	explore_scenario(scenario, plug);
+	fpt_model_no_sections = true;
+	explore_scenario(scenario, plug);
+	fpt_model_no_sections = false;
 }
 
 /* The program: a test of each scenario. An argument is a pattern of those to run. */
