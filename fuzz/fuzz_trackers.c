@@ -20,8 +20,8 @@
  *	- a pass ends, and no reporter has more pages out than it may
  * and when nothing is under way:
  *	- the counters are what the model counted
- *	- exact trackers: a page's bit says whether it is held; a block is claimed only when it is
- *	  free, and not again after a report before it was touched
+ *	- exact trackers: a page's bit says whether it is held (delta: at the end); a block is claimed
+ *	  only when it is free, and not again after a report before it was touched
  *	- at the end every free block is reported, unless the tracker counted drops
  */
 #define FPT_MODEL
@@ -421,7 +421,7 @@ static void add_range(struct model *m)
 	unsigned int where = byte(m), nr = two_bytes(m) % MAX_NR, how = byte(m), i;
 	unsigned int misalign = how >> 3 & 15, at = two_bytes(m);
 	struct model_range new, *r = &new;
-	bool exact = how & 1, possible, full, overlap = false;
+	bool exact = how & 1 || m->config.ops->toggles, possible, full, overlap = false;
 	size_t size, least;
 	struct fpt_mem mem, before;
 	fpt_pfn_t last;
@@ -466,7 +466,7 @@ static void add_range(struct model *m)
 			break;
 	full = r->slot == FPT_XBITMAP_MAX_RANGES;
 	size = fpt_range_size(&m->t, r->pfn, r->nr, exact);
-	least = fpt_range_size(&m->t, r->pfn, r->nr, false);
+	least = fpt_range_size(&m->t, r->pfn, r->nr, m->config.ops->toggles);
 	if (!possible) {
 		REQUIRE("size of an impossible range", !size && !least);
 		size = 4096;
@@ -565,8 +565,11 @@ static void remove_range(struct model *m)
 	*r = m->range[--m->nr_ranges];
 }
 
+/* The first ones can be switched to. */
+#define NR_SWITCHED 5u
 static const struct fpt_ops *const trackers[] = {
 	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
+	&fpt_delta_ops,
 };
 
 static void switch_to(struct model *m, const struct fpt_ops *ops)
@@ -579,6 +582,11 @@ static void switch_to(struct model *m, const struct fpt_ops *ops)
 	if (m->adding)
 		return;
 	config.ops = ops;
+	if (m->config.ops->toggles) {
+		REQUIRE("switched from one that toggles",
+			fpt_switch(&m->t, &config, NULL) == FPT_ENOTSUP);
+		return;
+	}
 	if (first) {
 		size = ops->size(&config);
 		mem = donate(&m->switch_front[ops->slot], size, 0, false);
@@ -786,7 +794,7 @@ static void one_operation(struct model *m)
 		if (how >> 4 == 15)
 			remove_range(m);
 		else if (how >> 4 == 14)
-			switch_to(m, trackers[(how & 15) % COUNT(trackers)]);
+			switch_to(m, trackers[(how & 15) % NR_SWITCHED]);
 		else if (how >> 4 == 13 && !m->removing)
 			flush(p);
 		else
@@ -838,12 +846,13 @@ static void check_counters(struct model *m)
 	}
 }
 
-static void check_bits(struct model *m)
+/* folded: what deltas had is in the base. */
+static void check_bits(struct model *m, bool folded)
 {
 	unsigned int i;
 	fpt_pfn_t k;
 
-	if (!sees_everything(m))
+	if (!sees_everything(m) && !(folded && m->config.ops->toggles))
 		return;
 	for (i = 0; i < m->nr_ranges; i++) {
 		struct model_range *r = &m->range[i];
@@ -868,7 +877,7 @@ static void finish(struct model *m)
 	m->min_order = 0;
 	for (i = 0; i < NR_REPORTERS; i++)
 		m->reporter[i].rep.policy.min_order = 0;
-	check_bits(m);
+	check_bits(m, false);
 	while (m->nr_claims)
 		advance(m, 0, true, true);
 	for (i = 0; i < NR_REPORTERS; i++)
@@ -879,7 +888,7 @@ static void finish(struct model *m)
 	for (i = 0; i < 3; i++)
 		pass(m, &m->reporter[0], true);
 	check_counters(m);
-	check_bits(m);
+	check_bits(m, true);
 	fpt_get_stats(&m->t, &stats);
 	if (stats.count[FPT_STAT_DROPPED] || m->blind)
 		return;
@@ -921,6 +930,7 @@ static void run(struct model *m, const struct fpt_ops *ops, const uint8_t *data,
 	m->config.order = byte(m) % 14;
 	entries = byte(m);
 	m->config.array_entries = entries % 32;
+	m->config.delta_sets = 1UL << entries % 32 / 11;
 	/* A little below the order of reporting, and more above. */
 	if (entries / 32 && m->config.order + entries / 32 > 2)
 		m->min_order = m->config.order + entries / 32 - 2;
