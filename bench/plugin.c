@@ -37,8 +37,10 @@ const struct bench_peer *bench_plugin(const char *file)
 	void *object, *symbol;
 
 	/* Without a slash dlopen() looks in the system's folders instead. */
-	if (asprintf(&path, "%s%s", slash, file) < 0)
+	if (asprintf(&path, "%s%s", slash, file) < 0) {
+		fprintf(stderr, "fpt-bench: --peer %s: no memory\n", file);
 		return NULL;
+	}
 	object = dlopen(path, RTLD_NOW | RTLD_LOCAL);
 	free(path);
 	if (!object) {

@@ -78,7 +78,8 @@ static bool prim_rseq_or(fpt_atomic_t *word, unsigned long bit, unsigned int cpu
 {
 	unsigned long done;
 
-	do
+	do {
+#ifdef __x86_64__
 		__asm__ __volatile__(
 			FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
 			"orq %[bit], %[word]\n"
@@ -87,7 +88,21 @@ static bool prim_rseq_or(fpt_atomic_t *word, unsigned long bit, unsigned int cpu
 			: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
 			  [word] "m"(word->v), [bit] "er"(bit)
 			: "memory", "cc");
-	while (!done && fpt_user_cpu_id() == cpu);
+#else	/* aarch64 */
+		unsigned long now;
+
+		__asm__ __volatile__(
+			FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+			"ldr %[now], %[word]\n\t"
+			"orr %[now], %[now], %[bit]\n\t"
+			"str %[now], %[word]\n"
+			FPT_USER_RSEQ_END
+			: [done] "=&r"(done), [now] "=&r"(now)
+			: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu),
+			  [word] "Q"(word->v), [bit] "r"(bit)
+			: "memory", "cc");
+#endif
+	} while (!done && fpt_user_cpu_id() == cpu);
 	return done;
 }
 #endif

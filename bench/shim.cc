@@ -180,7 +180,7 @@ private:
 		const slot *slowest = &slots_[0];
 
 		if (!instance_) {
-			fail(state, "setup failed");
+			fail(state, "setup failed: not enough memory, or a file or a peer that cannot be used");
 			return;
 		}
 		for (const slot &s : slots_) {

@@ -30,7 +30,8 @@
  *	fpt_bitmap_ops	per-CPU bitmaps		no limit, private lines; grows by fpt_refill(), and does not
  *						see an allocation on another CPU than the free's
  *	fpt_delta_ops	per-CPU differences	exact, private lines, hooks without atomics; needs an exact
- *						source of events; what hooks did is known after a fold
+ *						source of events, or audits; what hooks did is known after
+ *						a fold
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
  *	fpt_array2019_ops	per-CPU arrays	the baseline of 2019: scans in hooks, drops; reported by
  *						fpt_array2019_collect(), not by passes
@@ -215,7 +216,7 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
  * is ignored and counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this
  * function runs.
  * Errors: FPT_ERANGE (there is no such range), FPT_EBUSY (a block of it is out: complete it, then
- * try again). Blocking with RCU, else wait-free.
+ * try again). Blocking with RCU, else as two drains of the tracker.
  */
 static inline int fpt_remove_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 {

@@ -44,7 +44,9 @@
  * the pass that began the tick included. A tick is a pass begun by a reporter with such a policy: have
  * one. Folds do not count, there are more of them. What is hot keeps its hint. A flush takes all.
  *
- * Progress: lock-free but for the callbacks; fpt_wait() blocks.
+ * Progress: lock-free but for the callbacks and for fences: those of drains (array, bitmap, delta:
+ * fpt_pass_begin(), fpt_flush(), fpt_get_hints()) and of cuts (delta with tickets: fpt_pass_next(),
+ * fpt_pass_submit(), fpt_submit()), which sleep in the kernel. fpt_wait() blocks.
  *
  * Full: at most max_in_flight pages are out at once, claimed or submitted; a pass that reaches it
  * goes on when a batch completes.

@@ -96,7 +96,8 @@ struct fpt_ops {
 	void (*free)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	int (*alloc)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	/*
-	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks.
+	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks. May
+	 * sleep in the kernel.
 	 */
 	void (*drain)(struct fpt *t);
 	/*

@@ -37,7 +37,7 @@ enum {
 	FPT_EINVAL = -2,	/* an argument is out of its documented bounds */
 	FPT_ERANGE = -3,	/* a page range is empty, wraps around, overlaps another or is too large */
 	FPT_ENOSPC = -4,	/* a table of fixed size is full */
-	FPT_EBUSY = -5,		/* pages are on their way to the host: try again when they are back */
+	FPT_EBUSY = -5,		/* pages are on their way to the host, or another call is under way: try again */
 	FPT_ENOTSUP = -6,	/* not with this tracker, protocol, or source of events */
 	FPT_ETIME = -7,		/* the deadline has passed */
 };
