@@ -2058,6 +2058,7 @@ static void test_late_range(void **state)
 		fpt_drain(&w.t);
 	assert_true(fpt_xbitmap_test(&w.t.back, 7) && fpt_xbitmap_test(&w.t.back, 11));
 	assert_false(fpt_xbitmap_test(&w.t.back, 12));
+	assert_int_equal(fpt_claim(&w.t, &cursor, &claim, 0), 0);
 	assert_int_equal(fpt_claim(&w.t, &cursor, &claim, 1), 1);
 	assert_int_equal(claim.pfn, 64);
 	assert_int_equal(fpt_claim(&w.t, &cursor, &claim, 1), 1);
