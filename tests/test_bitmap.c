@@ -1454,9 +1454,9 @@ static void hook_steps(void)
 	/*
 	 * Tracker, CPU, counter; range: count, first pfn, count; level, entry; the word, in
 	 * a section the slot before it, and the word once more; three dirty bits, looked at and
-	 * set.
+	 * set. Without sections the CPU twice.
 	 */
-	const unsigned long look_up = 3 + 3 + 2, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
+	const unsigned long look_up = 3 + 3 + 2 + fpt_model_no_sections, dirty = 3, slot = 2 + 4 * FPT_BITMAP_ATTEMPTS + 2;
 	const unsigned long word = fpt_model_no_sections ? 1 : 3;
 	unsigned int order;
 

@@ -453,7 +453,7 @@ static unsigned int places(unsigned long page)
 
 	for (cpu = 0; cpu < w.t.nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++)
-			for (i = 0; i < (a->sections ? a->cpu[cpu].nr[gen].v : a->entries); i++) {
+			for (i = 0; i < (a->nr_cpus ? a->cpu[cpu].slot[gen][-1].v : a->entries); i++) {
 				unsigned long run = a->cpu[cpu].slot[gen][i].v;
 
 				n += run &&

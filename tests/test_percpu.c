@@ -17,6 +17,8 @@
 	"jne 9f\n\t" \
 	"int3\n" \
 	"9:\n\t"
+/* Loads a 1, or faults: flags stay. Each point has a page of its own. */
+#define FPT_USER_RSEQ_INJECT_DONE(point) "movl 4096 * (" #point " - 6) + test_ones(%%rip), %k[done]\n\t"
 #endif
 
 #include <fpt/fpt.h>
@@ -28,6 +30,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,6 +42,8 @@
 
 extern int test_point;		/* where to interrupt, -1: nowhere */
 int test_point = -1;
+extern int test_ones[2][4096 / sizeof(int)];
+int test_ones[2][4096 / sizeof(int)] __attribute__((aligned(4096))) = { { 1 }, { 1 } };
 
 static struct fpt_percpu count[CPUS + 1];
 static cpu_set_t allowed;
@@ -180,45 +185,55 @@ static void test_sections(void **state)
 {
 	unsigned int here = (unsigned int)nth_cpu(0), cpu;
 	const unsigned long far = 1ul << 40;	/* above what an instruction can hold */
-	fpt_atomic_t e, a, slot;
+	fpt_atomic_t e, a, c, slot[2];
 	unsigned int wrong;
 
 	(void)state;
 	pin((int)here);
 	if (!fpt_sections()) {
-		e.v = a.v = slot.v = 7;
-		assert_false(fpt_section_or(here, &e, 7, &a, 8));
-		assert_false(fpt_section_and(here, &e, 7, &a, 8));
-		assert_false(fpt_section_replace(here, &e, 7, &a, 7, 8));
-		assert_false(fpt_section_append(here, &e, 7, &a, 7, &slot, 8));
-		assert_int_equal(e.v + a.v + slot.v, 21);
+		e.v = a.v = c.v = slot[1].v = 7;
+		slot[0].v = 0;
+		assert_false(fpt_section_or(here, &e, 7, &c, 1, &a, 8));
+		assert_false(fpt_section_and(here, &e, 7, &c, 1, &a, 8));
+		assert_false(fpt_section_replace(here, &e, 7, &c, 1, &a, 7, 8));
+		assert_false(fpt_section_append(here, &e, 7, &c, 1, slot, 0, 8));
+		assert_int_equal(e.v + a.v + c.v + slot[0].v + slot[1].v, 28);
 		return;
 	}
 	for (wrong = 0; wrong < 4; wrong++) {
 		bool fine = !wrong;
+		unsigned long done = fine ? FPT_SECTION_DONE : 0;
 
 		/* Wrong: the epoch, its upper half, the CPU. */
 		e.v = wrong == 1 ? far + 8 : wrong == 2 ? 7 : far + 7;
 		cpu = wrong == 3 ? here + 1 : here;
 		a.v = 5;
-		slot.v = 1;
-		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &a, far + 2), fine);
+		c.v = 9;
+		slot[0].v = 0;
+		slot[1].v = 1;
+		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &c, 1, &a, far + 2), done);
 		assert_int_equal(a.v, fine ? far + 7 : 5);
-		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &a, far + 6), fine);
+		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 6), done);
 		assert_int_equal(a.v, fine ? far + 6 : 5);
-		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &a, a.v, 3 * far), fine);
+		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &c, 0, &a, a.v, 3 * far),
+				 done);
 		assert_int_equal(a.v, fine ? 3 * far : 5);
-		assert_int_equal(fpt_section_append(cpu, &e, far + 7, &a, a.v, &slot, far), fine);
-		assert_int_equal(a.v, fine ? 3 * far + 1 : 5);
-		assert_int_equal(slot.v, fine ? far : 1);
+		assert_int_equal(fpt_section_append(cpu, &e, far + 7, &c, 4, slot, 0, far), done);
+		assert_int_equal(slot[0].v, fine);
+		assert_int_equal(slot[1].v, fine ? far : 1);
+		assert_int_equal(c.v, fine ? far + 14 : 9);
 	}
 	/* What each compares besides. */
 	e.v = 7;
 	a.v = far + 4;
-	assert_false(fpt_section_replace(here, &e, 7, &a, 4, 9));
-	assert_false(fpt_section_append(here, &e, 7, &a, 4, &slot, 9));
+	c.v = slot[1].v = 1;
+	slot[0].v = far;
+	assert_false(fpt_section_replace(here, &e, 7, &c, 1, &a, 4, 9));
+	assert_false(fpt_section_append(here, &e, 7, &c, 1, slot, 0, 9));
 	assert_int_equal(a.v, far + 4);
-	assert_int_equal(slot.v, 1);
+	assert_int_equal(c.v, 1);
+	assert_int_equal(slot[0].v, far);
+	assert_int_equal(slot[1].v, 1);
 	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
 }
 
@@ -227,10 +242,33 @@ static void test_sections(void **state)
  * Sections that are interrupted, at each of their points: what they see and write changes meanwhile.
  * One that went on would write all the same.
  */
+#define POINTS 8
+
 static struct {
-	fpt_atomic_t e, a, slot;
+	fpt_atomic_t e, a, c, slot[8];
 	unsigned int signals;
 } inject;
+
+/* Sections are interrupted at this point; -1: at none. */
+static void interrupt_at(int point)
+{
+	int i;
+
+	for (i = 6; i < 8; i++)
+		assert_int_equal(mprotect(test_ones[i - 6], sizeof(test_ones[0]),
+					  point == i ? PROT_NONE : PROT_READ | PROT_WRITE), 0);
+	__atomic_store_n(&test_point, point, __ATOMIC_SEQ_CST);
+}
+
+static void catch(void (*with)(int number))
+{
+	struct sigaction act = { .sa_handler = with };
+
+	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
+	assert_int_equal(sigaction(SIGSEGV, &act, NULL), 0);
+	if (with == SIG_DFL)
+		interrupt_at(-1);
+}
 
 static void on_trap(int number)
 {
@@ -238,57 +276,67 @@ static void on_trap(int number)
 	inject.signals++;
 	inject.e.v = 8;
 	inject.a.v |= 0xf00;
-	test_point = -1;
+	inject.c.v += 1000;
+	inject.slot[0].v |= 0xf00;
+	interrupt_at(-1);
 }
 
 static void inject_at(int point)
 {
 	memset(&inject, 0, sizeof(inject));
-	inject.a.v = 6;
-	test_point = point;
+	inject.a.v = inject.slot[0].v = 6;
+	interrupt_at(point);
+}
+
+/* Point 5 is behind the end. What a section came to, and counted. */
+static void check_done(unsigned long done, int point)
+{
+	assert_int_equal(done, !inject.signals || point == 5 ? FPT_SECTION_DONE :
+			       point == 7 ? FPT_SECTION_COUNTED : 0);
+	assert_int_equal(inject.c.v, (inject.signals ? 1000 : 0) + (done ? 7 : 0));
 }
 
 static void test_interrupted(void **state)
 {
-	struct sigaction act = { .sa_handler = on_trap };
 	unsigned int here = (unsigned int)nth_cpu(0);
-	unsigned long other;
+	unsigned long done, other;
 	int point;
-	bool done;
 
 	(void)state;
 	if (!fpt_sections())
 		skip();
 	pin((int)here);
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	for (point = 0; point <= 5; point++) {
-		/* After 5 it is done. or and and have no points 3 and 4, replace has no 4. */
+	catch(on_trap);
+	for (point = 0; point < POINTS; point++) {
+		/* or and and have no point 3. */
 		inject_at(point);
-		done = fpt_section_or(here, &inject.e, 0, &inject.a, 1);
-		assert_int_equal(inject.signals, point < 3 || point == 5);
-		assert_int_equal(done, point >= 3);
+		done = fpt_section_or(here, &inject.e, 0, &inject.c, 7, &inject.a, 1);
+		assert_int_equal(inject.signals, point != 3);
+		check_done(done, point);
 		other = inject.signals ? 0xf00 : 0;
-		assert_int_equal(inject.a.v, other + 6 + done);
+		assert_int_equal(inject.a.v, other + 6 + (done == FPT_SECTION_DONE));
 		inject_at(point);
-		done = fpt_section_and(here, &inject.e, 0, &inject.a, ~2ul);
-		assert_int_equal(done, point >= 3);
-		assert_int_equal(inject.a.v, other + (done ? 4 : 6));
+		done = fpt_section_and(here, &inject.e, 0, &inject.c, 7, &inject.a, ~2ul);
+		check_done(done, point);
+		assert_int_equal(inject.a.v, other + (done == FPT_SECTION_DONE ? 4 : 6));
 		inject_at(point);
-		done = fpt_section_replace(here, &inject.e, 0, &inject.a, 6, 9);
-		assert_int_equal(inject.signals, point != 4);
-		assert_int_equal(done, point >= 4);
-		other = inject.signals ? 0xf00 : 0;
-		assert_int_equal(inject.a.v, other + (done ? 9 : 6));
+		done = fpt_section_replace(here, &inject.e, 0, &inject.c, 7, &inject.a, 6, 9);
+		assert_int_equal(inject.signals, 1);
+		check_done(done, point);
+		assert_int_equal(inject.a.v, 0xf00 + (done == FPT_SECTION_DONE ? 9 : 6));
 		/* append: interrupted behind the slot, it leaves that, and nr. */
 		inject_at(point);
-		done = fpt_section_append(here, &inject.e, 0, &inject.a, 6, &inject.slot, 9);
+		done = fpt_section_append(here, &inject.e, 0, &inject.c, 7, inject.slot, 6, 9);
 		assert_int_equal(inject.signals, 1);
-		assert_int_equal(done, point == 5);
-		assert_int_equal(inject.a.v, 0xf06 + done);
-		assert_int_equal(inject.slot.v, point >= 4 ? 9 : 0);
+		check_done(done, point);
+		assert_int_equal(inject.slot[0].v, 0xf06 + (done == FPT_SECTION_DONE));
+		assert_int_equal(inject.slot[7].v, point >= 4 ? 9 : 0);
 	}
-	test_point = -1;
-	signal(SIGTRAP, SIG_DFL);
+	/* An addition has point 0 only. */
+	inject_at(0);
+	assert_false(fpt_percpu_add(here, &inject.c, 7));
+	assert_int_equal(inject.c.v, 1000);
+	catch(SIG_DFL);
 	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
 }
 #endif
@@ -460,37 +508,60 @@ static void on_trap_again(int number)
 	(void)number;
 	traps++;
 	if (!--left)
-		test_point = -1;
+		interrupt_at(-1);
+}
+
+/*
+ * Page 1 is freed, and then page, which may be its neighbour, and interrupted so often. Either way
+ * each is there once, and counted once.
+ */
+static void check_bound(const struct fpt_ops *ops, int point, unsigned int page, unsigned int often)
+{
+	const unsigned int attempts = FPT_ARRAY_ATTEMPTS + 1;
+	struct tracker *w = tracker_new(ops, CPUS);
+	unsigned int i, slow;
+
+	fpt_free(&w->t, 1, 0);		/* its leaf is there */
+	left = often;
+	traps = 0;
+	interrupt_at(point);
+	fpt_free(&w->t, page, 0);
+	interrupt_at(-1);
+	assert_true(traps <= attempts);
+	slow = (unsigned int)stats_of(w).count[FPT_STAT_SLOW];
+	assert_int_equal(slow, fpt_xbitmap_test(&w->t.back, page));
+	assert_true(!traps || often < 2 * attempts - 1 || slow == 1);
+	assert_true(often > 1 || slow == 0);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 2);
+	fpt_drain(&w->t);
+	fpt_drain(&w->t);
+	for (i = 0; i < 8; i++)
+		assert_int_equal(fpt_xbitmap_test(&w->t.back, i), i == 1 || i == page);
+	/* Freed again and taken, interrupted: counted once, too. */
+	fpt_free(&w->t, page, 0);
+	left = often;
+	interrupt_at(point);
+	fpt_alloc(&w->t, page, 0);
+	interrupt_at(-1);
+	assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 3);
+	assert_int_equal(stats_of(w).count[FPT_STAT_ALLOCATED], 1);
+	tracker_free(w);
 }
 
 static void test_bound(void **state)
 {
-	const unsigned int attempts = FPT_ARRAY_ATTEMPTS + 1;
-	struct sigaction act = { .sa_handler = on_trap_again };
-	struct tracker *w;
-	unsigned int i, slow;
+	unsigned int often, page;
+	int point;
 
 	if (!fpt_sections())
 		skip();
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	for (i = 1; i < 2 * attempts; i++) {
-		w = tracker_new(*state, CPUS);
-		fpt_free(&w->t, 1, 0);		/* its leaf is there */
-		left = i;
-		traps = 0;
-		test_point = 2;			/* no point of an addition */
-		fpt_free(&w->t, 0, 0);
-		test_point = -1;
-		assert_true(traps <= attempts);
-		slow = (unsigned int)stats_of(w).count[FPT_STAT_SLOW];
-		assert_int_equal(slow, fpt_xbitmap_test(&w->t.back, 0));
-		assert_true(i < 2 * attempts - 1 || slow == 1);
-		assert_true(i > 1 || slow == 0);
-		assert_int_equal(stats_of(w).count[FPT_STAT_FREED], 2);
-		assert_true(found(w, 2));
-		tracker_free(w);
-	}
-	signal(SIGTRAP, SIG_DFL);
+	catch(on_trap_again);
+	/* Point 0 is one of an addition, too, 5 is behind the end. */
+	for (point = 1; point < POINTS; point++)
+		for (often = 1; point != 5 && often < 2 * (FPT_ARRAY_ATTEMPTS + 1); often++)
+			for (page = 0; page < 8; page += 3)
+				check_bound(*state, point, page, often);
+	catch(SIG_DFL);
 }
 #endif
 

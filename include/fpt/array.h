@@ -10,10 +10,9 @@
  *
  *	epoch		one word for all CPUs; slot[epoch & 1] fills
  *
- *	per CPU:
- *	nr[2]		runs of each generation
- *	slot[0][N]	| run | run | run |  -  | ...		fills
- *	slot[1][N]	|  -  |  -  |  -  |  -  | ...		drained
+ *	per CPU, two generations, one behind the other:
+ *	nr, slot[0][N]	| 3 | run | run | run |  -  | ...	fills
+ *	nr, slot[1][N]	| 0 |  -  |  -  |  -  |  -  | ...	drained
  *
  * A run is one word: dense page number << FPT_ARRAY_NR_BITS | pages; never 0.
  *
@@ -75,15 +74,17 @@
 
 struct fpt_array_cpu {
 	fpt_atomic_t head;		/* without sections */
-	fpt_atomic_t nr[2];		/* with */
-	fpt_atomic_t *slot[2];
+	fpt_atomic_t *slot[2];		/* before slot[i][0], with sections: how many */
 } __attribute__((aligned(FPT_CACHE_LINE)));
 
+/* Hooks need one line, which they only read, and find a generation by a multiplication. */
 struct fpt_array {
+	fpt_atomic_t epoch;
 	unsigned long entries;
-	bool sections;			/* constant */
+	unsigned int nr_cpus;		/* as configured; 0: there are no sections */
+	unsigned long gen_words;	/* from a generation to the next; CPU by CPU, two each */
+	fpt_atomic_t *gen;		/* the first one's count */
 	struct fpt_array_cpu *cpu;
-	fpt_atomic_t epoch;		/* on a line that hooks only read */
 	fpt_atomic_t draining __attribute__((aligned(FPT_CACHE_LINE)));
 };
 
@@ -94,10 +95,10 @@ static inline unsigned long fpt_array_entries(const struct fpt_config *config)
 
 static inline size_t fpt_array_size(const struct fpt_config *config)
 {
-	size_t slots = fpt_mem_cost(2 * fpt_array_entries(config) * sizeof(fpt_atomic_t));
+	size_t gens = 2 * fpt_xbitmap_words_cost(1 + fpt_array_entries(config));
 
 	return fpt_mem_cost(sizeof(struct fpt_array)) +
-	       config->nr_cpus * (sizeof(struct fpt_array_cpu) + slots);
+	       config->nr_cpus * (sizeof(struct fpt_array_cpu) + gens);
 }
 
 static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
@@ -110,18 +111,20 @@ static inline int fpt_array_init(struct fpt *t, const struct fpt_config *config,
 	if (!a)
 		return FPT_ENOMEM;
 	a->entries = fpt_array_entries(config);
-	a->sections = fpt_sections();
+	a->gen_words = fpt_xbitmap_words_cost(1 + a->entries) / sizeof(fpt_atomic_t);
+	a->nr_cpus = fpt_sections() ? config->nr_cpus : 0;
 	a->cpu = (struct fpt_array_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*a->cpu));
 	if (!a->cpu)
 		return FPT_ENOMEM;
 	for (i = 0; i < config->nr_cpus; i++) {
-		fpt_atomic_t *slots = fpt_xbitmap_take_words(m, 2 * a->entries);
+		fpt_atomic_t *gens = fpt_xbitmap_take_words(m, 2 * a->gen_words);
 
-		if (!slots)
+		if (!gens)
 			return FPT_ENOMEM;
-		a->cpu[i].slot[0] = slots;
-		a->cpu[i].slot[1] = slots + a->entries;
+		a->cpu[i].slot[0] = gens + 1;
+		a->cpu[i].slot[1] = gens + 1 + a->gen_words;
 	}
+	a->gen = a->cpu[0].slot[0] - 1;		/* the others are behind it */
 	t->front[FPT_SLOT_ARRAY] = a;
 	return FPT_OK;
 }
@@ -176,49 +179,59 @@ static inline enum fpt_array_put fpt_array_put(struct fpt_array *a, struct fpt_a
 	return FPT_ARRAY_RACED;
 }
 
-/* With sections: one attempt. */
-static inline enum fpt_array_put fpt_array_put_once(struct fpt_array *a, unsigned int cpu,
-						    unsigned long run)
+/* With sections: a CPU's generation that fills at this epoch. Its count, then the slots. */
+static inline fpt_atomic_t *fpt_array_gen(struct fpt_array *a, unsigned int cpu, unsigned long e)
 {
-	unsigned long e = fpt_load(&a->epoch, acquire), i, joined = 0;	/* O2 */
-	struct fpt_array_cpu *c = &a->cpu[cpu];
-	fpt_atomic_t *nr = &c->nr[e & 1], *slot;
-	bool done;
-
-	i = fpt_load(nr, relaxed);
-	slot = c->slot[e & 1] + i;
-	if (i) {
-		unsigned long last = fpt_load(slot - 1, relaxed);
-
-		joined = fpt_array_join(last, run);
-		/* Linearization of an extension. */
-		if (joined)
-			done = fpt_section_replace(cpu, &a->epoch, e, slot - 1, last, joined);
-	}
-	if (!joined) {
-		if (i == a->entries)
-			return FPT_ARRAY_FULL;
-		/* Linearization of an append. */
-		done = fpt_section_append(cpu, &a->epoch, e, nr, i, slot, run);
-	}
-	return done ? FPT_ARRAY_PUT : FPT_ARRAY_RACED;
+	return a->gen + (2UL * cpu + (e & 1)) * a->gen_words;
 }
 
-/* So many pages from pfn on, which is number page. */
+/* With sections: one attempt. *n, what is still to be counted of the event, is added with it. */
+static inline __attribute__((__always_inline__)) enum fpt_array_put
+fpt_array_put_once(struct fpt *t, struct fpt_array *a, unsigned int cpu, unsigned long run,
+		   unsigned long *n)
+{
+	unsigned long e = fpt_load(&a->epoch, acquire), i, last, joined = 0, done;	/* O2 */
+	fpt_atomic_t *count = &t->percpu[cpu].count[FPT_STAT_FREED];
+	fpt_atomic_t *nr = fpt_array_gen(a, cpu, e);
+
+	i = fpt_load(nr, relaxed);
+	if (i) {
+		last = fpt_load(nr + i, relaxed);
+		joined = fpt_array_join(last, run);
+	}
+	if (joined) {
+		/* Linearization of an extension. */
+		done = fpt_section_replace(cpu, &a->epoch, e, count, *n, nr + i, last, joined);
+	} else {
+		if (FPT_UNLIKELY(i == a->entries))
+			return FPT_ARRAY_FULL;
+		/* Linearization of an append. */
+		done = fpt_section_append(cpu, &a->epoch, e, count, *n, nr, i, run);
+	}
+	if (FPT_LIKELY(done == FPT_SECTION_DONE)) {
+		*n = 0;
+		return FPT_ARRAY_PUT;
+	}
+	if (done == FPT_SECTION_COUNTED)
+		*n = 0;
+	return FPT_ARRAY_RACED;
+}
+
+/* So many pages from pfn on, which is number page. *n: what is still to be counted of the event. */
 static inline void fpt_array_free_run(struct fpt *t, unsigned int cpu, unsigned long page,
-				      fpt_pfn_t pfn, fpt_pfn_t nr)
+				      fpt_pfn_t pfn, fpt_pfn_t nr, unsigned long *n)
 {
 	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
 	unsigned long run = page << FPT_ARRAY_NR_BITS | nr;
+	enum fpt_array_put put = FPT_ARRAY_RACED;
 	unsigned int attempt, now = cpu;
-	enum fpt_array_put put;
 
-	if (a->sections) {
-		put = fpt_array_put_once(a, cpu, run);
-		for (attempt = 1; put == FPT_ARRAY_RACED && attempt < FPT_ARRAY_ATTEMPTS;
+	if (a->nr_cpus) {
+		for (attempt = 0; put == FPT_ARRAY_RACED && attempt < FPT_ARRAY_ATTEMPTS;
 		     attempt++) {
-			now = fpt_cpu(t->nr_cpus);	/* moved, drained, or interrupted */
-			put = fpt_array_put_once(a, now, run);
+			if (attempt)
+				now = fpt_cpu(t->nr_cpus);	/* moved, drained, or interrupted */
+			put = fpt_array_put_once(t, a, now, run, n);
 		}
 	} else {
 		put = fpt_array_put(a, &a->cpu[cpu], run);
@@ -231,31 +244,75 @@ static inline void fpt_array_free_run(struct fpt *t, unsigned int cpu, unsigned 
 	fpt_update_back(t, cpu, pfn, nr, true);
 }
 
-static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+/* A free, n of which was not counted yet. Not inline, so that hooks need few registers. */
+static __attribute__((__noinline__, __unused__)) void
+fpt_array_event(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, unsigned long n)
 {
-	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
-	unsigned int cpu = fpt_cpu(t->nr_cpus);
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
-	fpt_pfn_t nr = 1UL << order;
+	unsigned int cpu = fpt_cpu(t->nr_cpus);
 	unsigned long page;
 
-	fpt_count(t, cpu, FPT_STAT_FREED, nr);
 	/* Out of all ranges, or across an edge of one: the back knows how, and counts. */
 	if (!r || nr > r->nr - (pfn - r->pfn)) {
 		fpt_update_back(t, cpu, pfn, nr, true);
-		return;
+	} else {
+		page = pfn + r->number;
+		for (; nr > FPT_ARRAY_MAX_NR; nr -= FPT_ARRAY_MAX_NR) {
+			fpt_array_free_run(t, cpu, page, pfn, FPT_ARRAY_MAX_NR, &n);
+			page += FPT_ARRAY_MAX_NR;
+			pfn += FPT_ARRAY_MAX_NR;
+		}
+		fpt_array_free_run(t, cpu, page, pfn, nr, &n);
 	}
-	page = r->index + (pfn - r->base);
-	/* Nearly always, and all in line. */
-	if (a->sections && nr == 1 &&
-	    fpt_array_put_once(a, cpu, page << FPT_ARRAY_NR_BITS | 1) == FPT_ARRAY_PUT)
+	if (n)
+		fpt_count(t, cpu, FPT_STAT_FREED, n);
+}
+
+/*
+ * A page of the first range that has a slot of its own, where there are sections. False: it was not
+ * done; *n is what is still to be counted.
+ */
+static inline __attribute__((__always_inline__)) bool
+fpt_array_first(struct fpt *t, fpt_pfn_t pfn, unsigned long *n)
+{
+	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
+	struct fpt_xbitmap_range *r = &t->back.range[0];
+	unsigned int cpu = fpt_section_cpu();
+	unsigned long page, e, i, last, behind, done;
+	fpt_atomic_t *nr;
+
+	if (FPT_UNLIKELY(cpu >= a->nr_cpus || !fpt_xbitmap_holds(r, pfn)))
+		return false;
+	page = pfn + r->number;
+	e = fpt_load(&a->epoch, acquire);	/* O2 */
+	nr = fpt_array_gen(a, cpu, e);
+	i = fpt_load(nr, relaxed);
+	if (FPT_UNLIKELY(!i || i == a->entries))
+		return false;
+	last = fpt_load(nr + i, relaxed);
+	behind = page - (last >> FPT_ARRAY_NR_BITS);
+	/* A neighbour: fpt_array_join() knows. */
+	if (behind == (last & FPT_ARRAY_MAX_NR) || behind == ~0UL)
+		return false;
+	/* Linearization of an append. */
+	done = fpt_section_append(cpu, &a->epoch, e, &t->percpu[cpu].count[FPT_STAT_FREED], *n,
+				  nr, i, page << FPT_ARRAY_NR_BITS | 1);
+	if (FPT_LIKELY(done == FPT_SECTION_DONE))
+		return true;
+	if (done == FPT_SECTION_COUNTED)
+		*n = 0;
+	return false;
+}
+
+static inline void fpt_array_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	unsigned long n = 1;
+
+	if (order)
+		n = 1UL << order;
+	else if (FPT_LIKELY(fpt_array_first(t, pfn, &n)))
 		return;
-	for (; nr > FPT_ARRAY_MAX_NR; nr -= FPT_ARRAY_MAX_NR) {
-		fpt_array_free_run(t, cpu, page, pfn, FPT_ARRAY_MAX_NR);
-		page += FPT_ARRAY_MAX_NR;
-		pfn += FPT_ARRAY_MAX_NR;
-	}
-	fpt_array_free_run(t, cpu, page, pfn, nr);
+	fpt_array_event(t, pfn, 1UL << order, n);
 }
 
 static inline int fpt_array_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
@@ -283,13 +340,13 @@ static inline void fpt_array_drain_round(struct fpt *t, struct fpt_array *a, uns
 	fpt_store(&a->epoch, e + 1, release);			/* O2 */
 	fpt_section_fence();					/* A3 */
 	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
-		struct fpt_array_cpu *c = &a->cpu[cpu];
-		unsigned long nr = fpt_load(&c->nr[e & 1], relaxed);
+		fpt_atomic_t *gen = fpt_array_gen(a, cpu, e);
+		unsigned long nr = fpt_load(gen, relaxed);
 
-		for (i = 0; i < nr; i++)
-			fpt_array_move(t, here, fpt_load(&c->slot[e & 1][i], relaxed));
+		for (i = 1; i <= nr; i++)
+			fpt_array_move(t, here, fpt_load(gen + i, relaxed));
 		if (nr)
-			fpt_store(&c->nr[e & 1], 0, relaxed);
+			fpt_store(gen, 0, relaxed);
 	}
 }
 
@@ -300,7 +357,7 @@ static inline bool fpt_array_idle(struct fpt *t, struct fpt_array *a)
 	unsigned int cpu;
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++)
-		if (fpt_load(&a->cpu[cpu].nr[e & 1], relaxed))
+		if (fpt_load(fpt_array_gen(a, cpu, e), relaxed))
 			return false;
 	return true;
 }
@@ -333,7 +390,7 @@ static inline void fpt_array_drain(struct fpt *t)
 	struct fpt_array *a = (struct fpt_array *)t->front[FPT_SLOT_ARRAY];
 	unsigned int here = fpt_cpu(t->nr_cpus);
 
-	if (!a->sections)
+	if (!a->nr_cpus)
 		fpt_array_drain_slots(t, a, here);
 	else if (!fpt_array_idle(t, a) && fpt_drain_begin(&a->draining))
 		do

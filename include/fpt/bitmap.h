@@ -182,7 +182,7 @@ struct fpt_bitmap_cpu {
 
 struct fpt_bitmap {
 	size_t reserve;			/* bytes per CPU, at first and by refill */
-	bool sections;			/* constant */
+	unsigned int nr_cpus;		/* as configured; 0: there are no sections */
 	unsigned int next_cpu;		/* refill's own: where it stopped */
 	fpt_atomic_t refilled;		/* bytes */
 	struct fpt_bitmap_cpu *cpu;
@@ -265,7 +265,7 @@ static inline int fpt_bitmap_init(struct fpt *t, const struct fpt_config *config
 	if (!b)
 		return FPT_ENOMEM;
 	b->reserve = fpt_bitmap_bytes(fpt_bitmap_leaves(config));
-	b->sections = fpt_sections();
+	b->nr_cpus = fpt_sections() ? config->nr_cpus : 0;
 	b->cpu = (struct fpt_bitmap_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*b->cpu));
 	if (!b->cpu)
 		return FPT_ENOMEM;
@@ -424,64 +424,73 @@ static inline void fpt_bitmap_mark(struct fpt_bitmap_cpu *c, const struct fpt_bi
 	fpt_bitmap_raise(&c->level[p->level].dirty, 1UL << p->i / FPT_WORD_BITS % FPT_WORD_BITS);
 }
 
-/* Set bits of a word of a leaf. False: a section was refused. */
-static inline bool fpt_bitmap_set_word(bool sections, unsigned int cpu,
-				       const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
-				       fpt_atomic_t *w, unsigned long bits)
+/*
+ * Set bits of a word of a leaf, or clear those that are set. A section adds *n with it, what is
+ * still to be counted of the event. False: it was refused.
+ */
+static inline __attribute__((__always_inline__)) bool
+fpt_bitmap_change_word(struct fpt *t, bool sections, unsigned int cpu,
+		       const struct fpt_bitmap_place *p, fpt_atomic_t *leaf, fpt_atomic_t *w,
+		       unsigned long bits, bool set, unsigned long *n)
 {
-	/* Linearization of a free, per page. O2, O3. */
-	if (sections)
-		return fpt_section_or(cpu, &p->entry->leaf, (unsigned long)(uintptr_t)leaf, w,
-				      bits);
-	fpt_or(w, bits, seq_cst);
-	return true;
-}
+	fpt_atomic_t *slot = &p->entry->leaf, *count;
+	unsigned long was = (unsigned long)(uintptr_t)leaf, done;
 
-/* Clear those that are set. */
-static inline bool fpt_bitmap_clear_word(bool sections, unsigned int cpu,
-					 const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
-					 fpt_atomic_t *w, unsigned long bits)
-{
 	/*
 	 * Relaxed: the allocator orders it after the free before it and before the free after it.
 	 */
-	if (!(fpt_load(w, relaxed) & bits))
+	if (!set && !(fpt_load(w, relaxed) & bits))
 		return true;
-	if (sections)
-		return fpt_section_and(cpu, &p->entry->leaf, (unsigned long)(uintptr_t)leaf, w,
-				       ~bits);
-	fpt_and(w, ~bits, relaxed);
-	return true;
+	if (!sections) {
+		if (set)
+			fpt_or(w, bits, seq_cst);	/* O2, O3 */
+		else
+			fpt_and(w, ~bits, relaxed);
+		return true;
+	}
+	count = &t->percpu[cpu].count[set ? FPT_STAT_FREED : FPT_STAT_ALLOCATED];
+	/* Linearization of an event, per page. O4. */
+	if (set)
+		done = fpt_section_or(cpu, slot, was, count, *n, w, bits);
+	else
+		done = fpt_section_and(cpu, slot, was, count, *n, w, ~bits);
+	if (FPT_LIKELY(done == FPT_SECTION_DONE)) {
+		*n = 0;
+		return true;
+	}
+	if (done == FPT_SECTION_COUNTED)
+		*n = 0;
+	return false;
 }
 
 /*
  * Set or clear nr bits of a leaf from bit i on. Dirty bits stay. Returns how many it came to, fewer
- * when a section was refused.
+ * when a section was refused. *n: what is still to be counted of the event.
  */
-static inline unsigned long fpt_bitmap_change(bool sections, unsigned int cpu,
-					      struct fpt_bitmap_cpu *c,
+static inline unsigned long fpt_bitmap_change(struct fpt *t, unsigned int cpu,
 					      const struct fpt_bitmap_place *p, fpt_atomic_t *leaf,
-					      unsigned long i, unsigned long nr, bool set)
+					      unsigned long i, unsigned long nr, bool set,
+					      unsigned long *n)
 {
+	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	unsigned long done = 0;
 
 	while (done < nr) {
 		unsigned long bit = (i + done) % FPT_WORD_BITS, span = FPT_WORD_BITS - bit;
 		fpt_atomic_t *w = &leaf[(i + done) / FPT_WORD_BITS];
-		unsigned long bits;
 
 		if (span > nr - done)
 			span = nr - done;
-		bits = fpt_xbitmap_mask(bit, span);
-		if (set ? !fpt_bitmap_set_word(sections, cpu, p, leaf, w, bits) :
-			  !fpt_bitmap_clear_word(sections, cpu, p, leaf, w, bits))
+		if (!fpt_bitmap_change_word(t, b->nr_cpus, cpu, p, leaf, w,
+					    fpt_xbitmap_mask(bit, span), set, n))
 			break;
 		done += span;
 	}
 	if (set && done)
-		fpt_bitmap_mark(c, p, fpt_xbitmap_mask(i / FPT_BITMAP_GRAIN_PAGES,
-						       (i + done - 1) / FPT_BITMAP_GRAIN_PAGES -
-						       i / FPT_BITMAP_GRAIN_PAGES + 1));
+		fpt_bitmap_mark(&b->cpu[cpu], p,
+				fpt_xbitmap_mask(i / FPT_BITMAP_GRAIN_PAGES,
+						 (i + done - 1) / FPT_BITMAP_GRAIN_PAGES -
+						 i / FPT_BITMAP_GRAIN_PAGES + 1));
 	return done;
 }
 
@@ -493,7 +502,7 @@ static inline unsigned long fpt_bitmap_first_leaf(struct fpt_xbitmap_range *r)
 
 /* Set or clear nr pages from i on, counted from r->base and inside r. True: the back had to do. */
 static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_xbitmap_range *r,
-				    unsigned long i, unsigned long nr, bool set)
+				    unsigned long i, unsigned long nr, bool set, unsigned long *n)
 {
 	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
 	unsigned long first = fpt_bitmap_first_leaf(r);
@@ -512,8 +521,7 @@ static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_
 		if (!leaf)
 			leaf = fpt_bitmap_grow(c, &p, set, &none);
 		if (leaf && attempt < FPT_BITMAP_ATTEMPTS) {
-			unsigned long done = fpt_bitmap_change(b->sections, cpu, c, &p, leaf, bit,
-							       span, set);
+			unsigned long done = fpt_bitmap_change(t, cpu, &p, leaf, bit, span, set, n);
 
 			if (done < span) {	/* moved, or closed, or interrupted */
 				cpu = fpt_cpu(t->nr_cpus);
@@ -530,15 +538,17 @@ static inline bool fpt_bitmap_write(struct fpt *t, unsigned int cpu, struct fpt_
 	return slow;
 }
 
-static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr,
-				     bool set)
+/* An event, n of which was not counted yet. Not inline, so that hooks need few registers. */
+static __attribute__((__noinline__, __unused__)) void
+fpt_bitmap_update(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, bool set, unsigned long n)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+	unsigned int cpu = fpt_cpu(t->nr_cpus);
 	fpt_pfn_t outside = 0;
 	bool slow = false;
 
 	if (r && nr <= r->nr - (pfn - r->pfn)) {
-		slow = fpt_bitmap_write(t, cpu, r, pfn - r->base, nr, set);
+		slow = fpt_bitmap_write(t, cpu, r, pfn - r->base, nr, set, &n);
 		nr = 0;
 	}
 	/* Across an edge of a range: page by page. */
@@ -546,9 +556,11 @@ static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t 
 		r = fpt_xbitmap_range_of(&t->back, pfn);
 		if (!r)
 			outside++;
-		else if (fpt_bitmap_write(t, cpu, r, pfn - r->base, 1, set))
+		else if (fpt_bitmap_write(t, cpu, r, pfn - r->base, 1, set, &n))
 			slow = true;
 	}
+	if (n)
+		fpt_count(t, cpu, set ? FPT_STAT_FREED : FPT_STAT_ALLOCATED, n);
 	if (outside)
 		fpt_count(t, cpu, FPT_STAT_OUTSIDE, outside);
 	if (slow)
@@ -557,50 +569,53 @@ static inline void fpt_bitmap_update(struct fpt *t, unsigned int cpu, fpt_pfn_t 
 
 /*
  * One page in a leaf that is there, as nearly all events are. False: it is not, or the section was
- * refused.
+ * refused; *n is what is still to be counted.
  */
-static inline bool fpt_bitmap_update_one(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, bool set)
+static inline __attribute__((__always_inline__)) bool
+fpt_bitmap_update_one(struct fpt *t, fpt_pfn_t pfn, bool set, unsigned long *n)
 {
 	struct fpt_bitmap *b = (struct fpt_bitmap *)t->front[FPT_SLOT_BITMAP];
-	struct fpt_bitmap_cpu *c = &b->cpu[cpu];
-	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
+	unsigned int cpu = fpt_section_cpu();
+	struct fpt_xbitmap_range *r;
 	struct fpt_bitmap_place p;
-	fpt_atomic_t *leaf, *w;
-	unsigned long i, bit;
+	fpt_atomic_t *leaf;
+	unsigned long i;
 
-	if (!r)
+	if (FPT_UNLIKELY(cpu >= b->nr_cpus))
 		return false;
-	i = pfn - r->base;
-	leaf = fpt_bitmap_find(c, fpt_bitmap_first_leaf(r) + i / FPT_BITMAP_LEAF_PAGES, &p);
-	if (!leaf)
+	r = fpt_xbitmap_range_of(&t->back, pfn);
+	if (FPT_UNLIKELY(!r))
+		return false;
+	i = pfn + r->number;
+	leaf = fpt_bitmap_find(&b->cpu[cpu], i / FPT_BITMAP_LEAF_PAGES, &p);
+	if (FPT_UNLIKELY(!leaf))
 		return false;
 	i %= FPT_BITMAP_LEAF_PAGES;
-	w = leaf + i / FPT_WORD_BITS;
-	bit = 1UL << i % FPT_WORD_BITS;
-	if (!set)
-		return fpt_bitmap_clear_word(b->sections, cpu, &p, leaf, w, bit);
-	if (!fpt_bitmap_set_word(b->sections, cpu, &p, leaf, w, bit))
+	if (FPT_UNLIKELY(!fpt_bitmap_change_word(t, true, cpu, &p, leaf, leaf + i / FPT_WORD_BITS,
+						 1UL << i % FPT_WORD_BITS, set, n)))
 		return false;
-	fpt_bitmap_mark(c, &p, 1UL << i / FPT_BITMAP_GRAIN_PAGES);
+	if (set)
+		fpt_bitmap_mark(&b->cpu[cpu], &p, 1UL << i / FPT_BITMAP_GRAIN_PAGES);
+	else if (*n)
+		fpt_count(t, cpu, FPT_STAT_ALLOCATED, *n);
 	return true;
 }
 
+/* Hooks. */
 static inline void fpt_bitmap_free(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	unsigned int cpu = fpt_cpu(t->nr_cpus);
+	unsigned long n = 1UL << order;
 
-	fpt_count(t, cpu, FPT_STAT_FREED, 1UL << order);
-	if (order || !fpt_bitmap_update_one(t, cpu, pfn, true))
-		fpt_bitmap_update(t, cpu, pfn, 1UL << order, true);
+	if (order || FPT_UNLIKELY(!fpt_bitmap_update_one(t, pfn, true, &n)))
+		fpt_bitmap_update(t, pfn, 1UL << order, true, n);
 }
 
 static inline int fpt_bitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
-	unsigned int cpu = fpt_cpu(t->nr_cpus);
+	unsigned long n = 1UL << order;
 
-	fpt_count(t, cpu, FPT_STAT_ALLOCATED, 1UL << order);
-	if (order || !fpt_bitmap_update_one(t, cpu, pfn, false))
-		fpt_bitmap_update(t, cpu, pfn, 1UL << order, false);
+	if (order || FPT_UNLIKELY(!fpt_bitmap_update_one(t, pfn, false, &n)))
+		fpt_bitmap_update(t, pfn, 1UL << order, false, n);
 	return FPT_OK;
 }
 
@@ -750,7 +765,7 @@ static inline void fpt_bitmap_drain_round(struct fpt *t, struct fpt_bitmap *b, u
 {
 	unsigned int cpu, k, here = fpt_cpu(t->nr_cpus);
 
-	if (b->sections) {
+	if (b->nr_cpus) {
 		for (cpu = 0; cpu < t->nr_cpus; cpu++)
 			for (k = 0; k < levels; k++)
 				if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
@@ -761,7 +776,7 @@ static inline void fpt_bitmap_drain_round(struct fpt *t, struct fpt_bitmap *b, u
 		for (k = 0; k < levels; k++)
 			if (fpt_load(&b->cpu[cpu].level[k].dirty, relaxed))
 				fpt_bitmap_drain_level(t, here, &b->cpu[cpu].level[k], k,
-						       b->sections);
+						       b->nr_cpus);
 }
 
 /* Move what all CPUs hold to the back. */
@@ -774,7 +789,7 @@ static inline void fpt_bitmap_drain(struct fpt *t)
 	while (levels < FPT_BITMAP_MAX_LEVELS && fpt_bitmap_first(levels) < leaves)
 		levels++;
 	/* Somebody else is at it: it may hold dirty bits. Acquire: those that it gave back. */
-	if (!b->sections)
+	if (!b->nr_cpus)
 		fpt_bitmap_drain_round(t, b, levels);
 	else if ((fpt_load(&b->draining, acquire) || fpt_bitmap_is_dirty(t, b, levels)) &&
 		 fpt_drain_begin(&b->draining))

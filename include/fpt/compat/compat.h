@@ -23,21 +23,21 @@
  * Sections: a look at a word that all share, and writes to what belongs to one CPU, as if in one
  * step.
  *
- *	fpt_section_or(cpu, e, was_e, a, bits)	*a |= bits
- *	fpt_section_and(cpu, e, was_e, a, bits)	*a &= bits
- *	fpt_section_replace(cpu, e, was_e, a, old, v)
- *						*a = v, which was old
- *	fpt_section_append(cpu, e, was_e, nr, was_nr, a, v)
- *						*a = v (perhaps though it is false), and *nr = was_nr + 1,
- *						which was was_nr
- *						true: this code was on that CPU, *e was was_e, and nobody
- *						else of that CPU came between
  *	fpt_section_toggle(cpu, e, was_e, c, n, a, v)
  *						*c += n, then *a ^= v
  *						FPT_SECTION_DONE: this code was on that CPU, *e was was_e,
  *						and nobody else of that CPU came between;
  *						FPT_SECTION_COUNTED: it ended between the two;
  *						else: before
+ *	fpt_section_or(cpu, e, was_e, c, n, a, bits)
+ *						the same, *a |= bits
+ *	fpt_section_and(cpu, e, was_e, c, n, a, bits)
+ *						the same, *a &= bits
+ *	fpt_section_replace(cpu, e, was_e, c, n, a, old, v)
+ *						the same, *a = v, which was old
+ *	fpt_section_append(cpu, e, was_e, c, n, nr, was_nr, v)
+ *						the same, *nr = was_nr + 1, which was was_nr; but first
+ *						nr[1 + was_nr] = v, which may stay, though it got no further
  *	fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, v)
  *						the same, but first *b |= bits, and then *t = tag, which was
  *						0. Both may stay, though it got no further

@@ -187,36 +187,44 @@ static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 	return done ? FPT_SECTION_DONE : 0;
 }
 
-static inline bool fpt_section_or(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				  fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_section_or(unsigned int cpu, fpt_atomic_t *e,
+					   unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					   fpt_atomic_t *a, unsigned long bits)
 {
 	unsigned long flags;
 	bool done;
 
 	local_irq_save(flags);
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done)
+	if (done) {
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) | bits, relaxed);
+	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
-static inline bool fpt_section_and(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_section_and(unsigned int cpu, fpt_atomic_t *e,
+					    unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					    fpt_atomic_t *a, unsigned long bits)
 {
 	unsigned long flags;
 	bool done;
 
 	local_irq_save(flags);
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done)
+	if (done) {
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) & bits, relaxed);
+	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
-static inline bool fpt_section_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				       fpt_atomic_t *a, unsigned long old, unsigned long val)
+static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
+						unsigned long was_e, fpt_atomic_t *c,
+						unsigned long n, fpt_atomic_t *a,
+						unsigned long old, unsigned long val)
 {
 	unsigned long flags;
 	bool done;
@@ -224,15 +232,18 @@ static inline bool fpt_section_replace(unsigned int cpu, fpt_atomic_t *e, unsign
 	local_irq_save(flags);
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
 	       fpt_load(a, relaxed) == old;
-	if (done)
+	if (done) {
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, val, relaxed);
+	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
-static inline bool fpt_section_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				      fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
-				      unsigned long val)
+static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *nr,
+					       unsigned long was_nr, unsigned long val)
 {
 	unsigned long flags;
 	bool done;
@@ -241,11 +252,12 @@ static inline bool fpt_section_append(unsigned int cpu, fpt_atomic_t *e, unsigne
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
 	       fpt_load(nr, relaxed) == was_nr;
 	if (done) {
-		fpt_store(a, val, relaxed);
+		fpt_store(nr + 1 + was_nr, val, relaxed);
+		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(nr, was_nr + 1, relaxed);
 	}
 	local_irq_restore(flags);
-	return done;
+	return done ? FPT_SECTION_DONE : 0;
 }
 
 static inline bool fpt_sections(void)

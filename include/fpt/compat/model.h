@@ -207,66 +207,79 @@ static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, un
 }
 
 /* *a = *a & keep | set */
-static inline bool fpt_model_change(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				    fpt_atomic_t *a, unsigned long keep, unsigned long set,
-				    const char *file, int line)
+static inline unsigned long fpt_model_change(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					     fpt_atomic_t *a, unsigned long keep, unsigned long set,
+					     const char *file, int line)
 {
 	struct fpt_model_section s;
 	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
-		return false;
+	    !fpt_model_go_on(&s, FPT_MODEL_RMW, c, file, line))
+		return 0;
+	c->v += n;
+	if (!fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line))
+		return FPT_SECTION_COUNTED;
 	now = a->v;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
-		return false;
+		return FPT_SECTION_COUNTED;
 	a->v = (now & keep) | set;
-	return true;
+	return FPT_SECTION_DONE;
 }
 
-static inline bool fpt_model_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *a, unsigned long old, unsigned long val,
-				     const char *file, int line)
+static inline unsigned long fpt_model_replace(unsigned int cpu, fpt_atomic_t *e,
+					      unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					      fpt_atomic_t *a, unsigned long old, unsigned long val,
+					      const char *file, int line)
 {
 	struct fpt_model_section s;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, a, file, line) || a->v != old ||
-	    !fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
-		return false;
+	    !fpt_model_go_on(&s, FPT_MODEL_RMW, c, file, line))
+		return 0;
+	c->v += n;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
+		return FPT_SECTION_COUNTED;
 	a->v = val;
-	return true;
+	return FPT_SECTION_DONE;
 }
 
-static inline bool fpt_model_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				    fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
-				    unsigned long val, const char *file, int line)
+static inline unsigned long fpt_model_append(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *c, unsigned long n,
+					     fpt_atomic_t *nr, unsigned long was_nr,
+					     unsigned long val, const char *file, int line)
 {
+	fpt_atomic_t *a = nr + 1 + was_nr;
 	struct fpt_model_section s;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, nr, file, line) || nr->v != was_nr ||
 	    !fpt_model_go_on(&s, FPT_MODEL_STORE, a, file, line))
-		return false;
+		return 0;
 	a->v = val;
+	if (!fpt_model_go_on(&s, FPT_MODEL_RMW, c, file, line))
+		return 0;
+	c->v += n;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, nr, file, line))
-		return false;
+		return FPT_SECTION_COUNTED;
 	nr->v = was_nr + 1;
-	return true;
+	return FPT_SECTION_DONE;
 }
 
 #define fpt_section_toggle(cpu, e, was_e, c, n, a, val) \
 	fpt_model_toggle(cpu, e, was_e, c, n, a, val, __FILE__, __LINE__)
 #define fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val) \
 	fpt_model_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val, __FILE__, __LINE__)
-#define fpt_section_or(cpu, e, was_e, a, bits) \
-	fpt_model_change(cpu, e, was_e, a, ~0UL, bits, __FILE__, __LINE__)
-#define fpt_section_and(cpu, e, was_e, a, bits) \
-	fpt_model_change(cpu, e, was_e, a, bits, 0, __FILE__, __LINE__)
-#define fpt_section_replace(cpu, e, was_e, a, old, val) \
-	fpt_model_replace(cpu, e, was_e, a, old, val, __FILE__, __LINE__)
-#define fpt_section_append(cpu, e, was_e, nr, was_nr, a, val) \
-	fpt_model_append(cpu, e, was_e, nr, was_nr, a, val, __FILE__, __LINE__)
+#define fpt_section_or(cpu, e, was_e, c, n, a, bits) \
+	fpt_model_change(cpu, e, was_e, c, n, a, ~0UL, bits, __FILE__, __LINE__)
+#define fpt_section_and(cpu, e, was_e, c, n, a, bits) \
+	fpt_model_change(cpu, e, was_e, c, n, a, bits, 0, __FILE__, __LINE__)
+#define fpt_section_replace(cpu, e, was_e, c, n, a, old, val) \
+	fpt_model_replace(cpu, e, was_e, c, n, a, old, val, __FILE__, __LINE__)
+#define fpt_section_append(cpu, e, was_e, c, n, nr, was_nr, val) \
+	fpt_model_append(cpu, e, was_e, c, n, nr, was_nr, val, __FILE__, __LINE__)
 
 static inline bool fpt_sections(void)
 {

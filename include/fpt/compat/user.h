@@ -171,14 +171,14 @@ static inline struct rseq *fpt_user_rseq(void)
  * set before, an addition that does not overflow clears it, and the kernel leaves flags and registers
  * as they were. done is not 1 as long as the carry may be anything.
  */
-#define FPT_USER_RSEQ_COUNT_END \
+#define FPT_USER_RSEQ_COUNT_THEN(commit) \
 	FPT_USER_RSEQ_INJECT(4) \
 	"stc\n\t" \
 	"movl $1, %k[done]\n\t" \
 	FPT_USER_RSEQ_INJECT_DONE(6) \
 	"addq %[n], %[c]\n\t" \
 	FPT_USER_RSEQ_INJECT_DONE(7) \
-	"xorq %[val], %[a]\n" \
+	commit "\n" \
 	"2:\n" \
 	"5:\n\t" \
 	".pushsection __rseq_failure, \"ax?\"\n\t" \
@@ -195,6 +195,7 @@ static inline struct rseq *fpt_user_rseq(void)
 	"jmp 5b\n\t" \
 	".popsection\n\t" \
 	FPT_USER_RSEQ_INJECT(5)
+#define FPT_USER_RSEQ_COUNT_END FPT_USER_RSEQ_COUNT_THEN("xorq %[val], %[a]")
 
 static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t *e,
 						 unsigned long was_e, fpt_atomic_t *c,
@@ -255,45 +256,50 @@ static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e
 	FPT_USER_RSEQ_INJECT(1) \
 	"cmpq %[was_e], %[e]\n\tjne 5f\n\t" \
 	FPT_USER_RSEQ_INJECT(2)
-#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was) \
-	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"((e_)->v), [was_e] "er"(was)
+#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was, c_, n_) \
+	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"((e_)->v), \
+	[was_e] "er"(was), [c] "m"((c_)->v), [n] "er"(n_), [counted] "i"(FPT_SECTION_COUNTED)
 
-static inline bool fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				    fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *c,
+					     unsigned long n, fpt_atomic_t *a,
+					     unsigned long bits)
 {
 	unsigned long done;
 
 	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
-		"orq %[bits], %[a]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		FPT_USER_RSEQ_COUNT_THEN("orq %[bits], %[a]")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [bits] "er"(bits)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
+		  [a] "m"(a->v), [bits] "er"(bits)
 		: "memory", "cc");
 	return done;
 }
 
-static inline bool fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e,
+					      unsigned long was_e, fpt_atomic_t *c,
+					      unsigned long n, fpt_atomic_t *a,
+					      unsigned long bits)
 {
 	unsigned long done;
 
 	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
-		"andq %[bits], %[a]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		FPT_USER_RSEQ_COUNT_THEN("andq %[bits], %[a]")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [bits] "er"(bits)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
+		  [a] "m"(a->v), [bits] "er"(bits)
 		: "memory", "cc");
 	return done;
 }
 
-static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-					 fpt_atomic_t *a, unsigned long old, unsigned long val)
+static inline unsigned long fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e,
+						  unsigned long was_e, fpt_atomic_t *c,
+						  unsigned long n, fpt_atomic_t *a,
+						  unsigned long old, unsigned long val)
 {
 	unsigned long done;
 
@@ -303,36 +309,32 @@ static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsi
 		"cmpq %[old], %[a]\n\t"
 		"jne 5f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
-		"movq %[val], %[a]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		FPT_USER_RSEQ_COUNT_THEN("movq %[val], %[a]")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "m"(a->v), [old] "r"(old),
-		  [val] "r"(val)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
+		  [a] "m"(a->v), [old] "r"(old), [val] "r"(val)
 		: "memory", "cc");
 	return done;
 }
 
-static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-					fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
-					unsigned long val)
+static inline unsigned long fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e,
+						 unsigned long was_e, fpt_atomic_t *c,
+						 unsigned long n, fpt_atomic_t *nr,
+						 unsigned long was_nr, unsigned long val)
 {
 	unsigned long done;
 
 	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
-		"cmpq %[was_nr], %[nr]\n\t"
+		"cmpq %[was_nr], (%[nr])\n\t"
 		"jne 5f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
-		"movq %[val], %[a]\n\t"
-		FPT_USER_RSEQ_INJECT(4)
-		"incq %[nr]\n"
-		FPT_USER_RSEQ_END
-		FPT_USER_RSEQ_INJECT(5)
+		"movq %[val], 8(%[nr], %[was_nr], 8)\n\t"
+		FPT_USER_RSEQ_COUNT_THEN("incq (%[nr])")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "m"(nr->v),
-		  [was_nr] "r"(was_nr), [a] "m"(a->v), [val] "r"(val)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
+		  [nr] "r"(nr), [was_nr] "r"(was_nr), [val] "r"(val)
 		: "memory", "cc");
 	return done;
 }
@@ -415,8 +417,8 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 	}
 
 FPT_USER_RSEQ_CHANGE(xor, "eor")
-FPT_USER_RSEQ_CHANGE(or, "orr")
-FPT_USER_RSEQ_CHANGE(and, "and")
+FPT_USER_RSEQ_CHANGE(set, "orr")
+FPT_USER_RSEQ_CHANGE(mask, "and")
 
 static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
 				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
@@ -468,8 +470,8 @@ static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e
 	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
 }
 
-static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-					 fpt_atomic_t *a, unsigned long old, unsigned long val)
+static inline bool fpt_user_rseq_swap(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				      fpt_atomic_t *a, unsigned long old, unsigned long val)
 {
 	unsigned long done, now;
 
@@ -486,9 +488,8 @@ static inline bool fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e, unsi
 	return done;
 }
 
-static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-					fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
-					unsigned long val)
+static inline bool fpt_user_rseq_push(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				      fpt_atomic_t *nr, unsigned long was_nr, unsigned long val)
 {
 	unsigned long done, now;
 
@@ -502,9 +503,53 @@ static inline bool fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e, unsig
 		FPT_USER_RSEQ_END
 		: [done] "=&r"(done), [now] "=&r"(now)
 		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "Q"(nr->v),
-		  [was_nr] "r"(was_nr), [a] "Q"(a->v), [val] "r"(val)
+		  [was_nr] "r"(was_nr), [a] "Q"(nr[1 + was_nr].v), [val] "r"(val)
 		: "memory", "cc");
 	return done;
+}
+
+static inline unsigned long fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *c,
+					     unsigned long n, fpt_atomic_t *a,
+					     unsigned long bits)
+{
+	if (n && !fpt_user_rseq_add(cpu, c, n))
+		return 0;
+	return fpt_user_rseq_set(cpu, e, was_e, a, bits) ?
+	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
+}
+
+static inline unsigned long fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e,
+					      unsigned long was_e, fpt_atomic_t *c,
+					      unsigned long n, fpt_atomic_t *a,
+					      unsigned long bits)
+{
+	if (n && !fpt_user_rseq_add(cpu, c, n))
+		return 0;
+	return fpt_user_rseq_mask(cpu, e, was_e, a, bits) ?
+	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
+}
+
+static inline unsigned long fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e,
+						  unsigned long was_e, fpt_atomic_t *c,
+						  unsigned long n, fpt_atomic_t *a,
+						  unsigned long old, unsigned long val)
+{
+	if (n && !fpt_user_rseq_add(cpu, c, n))
+		return 0;
+	return fpt_user_rseq_swap(cpu, e, was_e, a, old, val) ?
+	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
+}
+
+static inline unsigned long fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e,
+						 unsigned long was_e, fpt_atomic_t *c,
+						 unsigned long n, fpt_atomic_t *nr,
+						 unsigned long was_nr, unsigned long val)
+{
+	if (n && !fpt_user_rseq_add(cpu, c, n))
+		return 0;
+	return fpt_user_rseq_push(cpu, e, was_e, nr, was_nr, val) ?
+	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
 }
 
 static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
@@ -590,48 +635,55 @@ static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 #endif
 }
 
-static inline bool fpt_section_or(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				  fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_section_or(unsigned int cpu, fpt_atomic_t *e,
+					   unsigned long was_e, fpt_atomic_t *c,
+					   unsigned long n, fpt_atomic_t *a,
+					   unsigned long bits)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_or(cpu, e, was_e, a, bits);
+	return fpt_user_rseq_or(cpu, e, was_e, c, n, a, bits);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)a, (void)bits;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)bits;
+	return 0;
 #endif
 }
 
-static inline bool fpt_section_and(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				   fpt_atomic_t *a, unsigned long bits)
+static inline unsigned long fpt_section_and(unsigned int cpu, fpt_atomic_t *e,
+					    unsigned long was_e, fpt_atomic_t *c,
+					    unsigned long n, fpt_atomic_t *a,
+					    unsigned long bits)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_and(cpu, e, was_e, a, bits);
+	return fpt_user_rseq_and(cpu, e, was_e, c, n, a, bits);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)a, (void)bits;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)bits;
+	return 0;
 #endif
 }
 
-static inline bool fpt_section_replace(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				       fpt_atomic_t *a, unsigned long old, unsigned long val)
+static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
+						unsigned long was_e, fpt_atomic_t *c,
+						unsigned long n, fpt_atomic_t *a,
+						unsigned long old, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_replace(cpu, e, was_e, a, old, val);
+	return fpt_user_rseq_replace(cpu, e, was_e, c, n, a, old, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)a, (void)old, (void)val;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)old, (void)val;
+	return 0;
 #endif
 }
 
-static inline bool fpt_section_append(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				      fpt_atomic_t *nr, unsigned long was_nr, fpt_atomic_t *a,
-				      unsigned long val)
+static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *nr,
+					       unsigned long was_nr, unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_append(cpu, e, was_e, nr, was_nr, a, val);
+	return fpt_user_rseq_append(cpu, e, was_e, c, n, nr, was_nr, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)nr, (void)was_nr, (void)a, (void)val;
-	return false;
+	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)nr, (void)was_nr, (void)val;
+	return 0;
 #endif
 }
 
