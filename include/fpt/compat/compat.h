@@ -38,9 +38,10 @@
  *						and nobody else of that CPU came between;
  *						FPT_SECTION_COUNTED: it ended between the two;
  *						else: before
- *	fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, v)
- *						the same, but first *b |= bits, and then *t = tag, which was
- *						0. Both may stay, though it got no further
+ *	fpt_section_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, v)
+ *						the same, but first *b |= bits, *w &= ~bit, the cache line of
+ *						z is zeroed, and then *t = tag, which was was_t. All of it may
+ *						stay, though it got no further
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker
  *	fpt_section_cpu()			this CPU as sections compare it, a hint like fpt_cpu()'s, which
