@@ -19,12 +19,18 @@
 #define FPT_XBITMAP_MAX_RANGES 6
 #define FPT_DELTA_WAYS 2u
 #define FPT_DELTA_ATTEMPTS 6u	/* one fold can end three sections of an event */
+#define FPT_DELTA_EPOCH_BITS 2u	/* a generation's tags are swept every other time */
 #include "explore.h"
 #include "lines.h"
 #endif
 
+#ifdef FPT_VIRTUAL_CPUS
+#define FPT_DELTA_EPOCH_BITS 3u
+#endif
+
 #if !defined(FPT_MODEL) && !defined(FPT_VIRTUAL_CPUS)
 #define REAL_CPUS
+#define FPT_DELTA_EPOCH_BITS 5u
 /* Flags, and nothing else, are lost here. A signal in a section ends it. */
 #define FPT_USER_RSEQ_INJECT(point) \
 	"cmpl $" #point ", test_point(%%rip)\n\t" \
@@ -243,16 +249,16 @@ static void tracker_free(struct tracker *w)
 	free(w);
 }
 
-/* The bit of a page in a CPU's table; false, too, when it has no line there. */
+/* The bit of a page in a CPU's table; false, too, when it has no line there, or is not live. */
 static bool delta_bit(struct fpt *t, unsigned int cpu, unsigned int gen, fpt_pfn_t pfn)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
 	struct fpt_delta_gen *g = &front(t)->cpu[cpu].gen[gen];
-	unsigned long number = r->index + (pfn - r->base), tag = number / LINE + 1;
+	unsigned long number = r->index + (pfn - r->base), e = front(t)->epoch.v;
 	unsigned long sets = front(t)->sets, i = number / LINE % sets, bit = number % LINE;
 
-	for (; i < sets * WAYS; i += sets)
-		if (g->tag[i].v == tag)
+	for (; gen == (e & 1) && i < sets * WAYS; i += sets)
+		if (g->tag[i].v == fpt_delta_tag(number / LINE, e))
 			return ((g->line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
 				 bit % FPT_WORD_BITS) ^
 				(g->whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS)) & 1;
@@ -270,35 +276,39 @@ static bool state_of(struct fpt *t, fpt_pfn_t pfn)
 	return state;
 }
 
-/* D2, D3: of a table with no fold under way. Returns what is wrong. */
+/* D2, D3, D4, D7: of a table with no fold under way. Returns what is wrong. */
 static const char *table_error(struct fpt *t)
 {
 	struct fpt_delta *d = front(t);
-	unsigned long i, w, set;
+	unsigned long i, k, set, line, e = d->epoch.v, way;
 	unsigned int cpu, gen;
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++) {
 			struct fpt_delta_gen *g = &d->cpu[cpu].gen[gen];
-			bool frozen = gen != (d->epoch.v & 1);
+			bool frozen = gen != (e & 1);
 
 			for (set = 0; set < d->sets; set++)
 				if (frozen && g->dirty[set / FPT_WORD_BITS].v)
 					return "a frozen generation is dirty";
 			for (i = 0; i < d->sets * WAYS; i++) {
 				set = i % d->sets;
-				if (frozen && g->tag[i].v)
-					return "a frozen generation has a line";
-				if (g->tag[i].v && !(g->dirty[set / FPT_WORD_BITS].v >>
-						     set % FPT_WORD_BITS & 1))
+				if (frozen && fpt_delta_tagged(g->tag[i].v, e + 1))
+					return "a tag is of the epoch to come";
+				line = fpt_delta_tagged(g->tag[i].v, e);
+				if (frozen || !line)
+					continue;
+				if (!(g->dirty[set / FPT_WORD_BITS].v >> set % FPT_WORD_BITS & 1))
 					return "a line is not dirty";
-				if (!g->tag[i].v && g->whole[i / FPT_WORD_BITS].v >>
-				    i % FPT_WORD_BITS & 1)
-					return "a line that is nobody's is wholly toggled";
-				for (w = 0; w < FPT_DELTA_LINE_WORDS; w++)
-					if (!g->tag[i].v &&
-					    g->line[i * FPT_DELTA_LINE_WORDS + w].v)
-						return "a line that is nobody's has bits";
+				for (way = 0; way < WAYS; way++) {
+					k = (line - 1 + way * d->sets) % (d->sets * WAYS);
+					if (k == i)
+						break;
+					if (!fpt_delta_tagged(g->tag[k].v, e))
+						return "a line comes after an empty entry";
+				}
+				if (way == WAYS)
+					return "a line is not in its set";
 			}
 		}
 	return NULL;
@@ -586,8 +596,13 @@ static void test_whole(void **state)
 		size_t k;
 
 		give(w, i & 1, at, 9);
-		for (k = 0; fast && k < WAYS * FPT_DELTA_LINE_WORDS; k++)
-			words |= front(&w->t)->cpu[go_to(i & 1)].gen[front(&w->t)->epoch.v & 1].line[k].v;
+		for (k = 0; fast && k < WAYS * FPT_DELTA_LINE_WORDS; k++) {
+			unsigned long e = front(&w->t)->epoch.v;
+			struct fpt_delta_gen *g = &front(&w->t)->cpu[go_to(i & 1)].gen[e & 1];
+
+			if (g->tag[k / FPT_DELTA_LINE_WORDS].v == fpt_delta_tag(0, e))
+				words |= g->line[k].v;
+		}
 		assert_int_equal(words, 0);
 		check_pages(w, at, LINE, true, false);
 		check_pages(w, at + LINE, LINE, false, false);
@@ -951,24 +966,30 @@ static void test_remove(void **state)
 /* Does any section that looks for 7 write anything? */
 static bool section_writes(unsigned int cpu, fpt_atomic_t *e)
 {
-	fpt_atomic_t none = { 0 }, a = { 0 }, b = { 0 }, c = { 0 };
+	fpt_atomic_t none = { 3 }, a = { 0 }, b = { 0 }, c = { 0 }, w = { 6 };
+	fpt_atomic_t z[FPT_DELTA_LINE_WORDS] = { { 1 }, { 2 } };
 	unsigned long toggle = fpt_section_toggle(cpu, e, 7, &c, 1, &a, 1);
-	unsigned long take = fpt_section_take(cpu, e, 7, &b, 1, &none, 9, &c, 1, &a, 1);
+	unsigned long take = fpt_section_take(cpu, e, 7, &b, 1, z, &w, 2, &none, 3, 9, &c, 1, &a,
+					      1);
 
-	return toggle || take || none.v || a.v || b.v || c.v;
+	return toggle || take || none.v != 3 || a.v || b.v || c.v || w.v != 6 || z[0].v != 1 ||
+	       z[1].v != 2;
 }
 
 /* Sections by themselves: what they look at, and what they write when they refuse. */
 static void test_sections(void **state)
 {
-	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 0 }, a = { 0xf0 }, b = { 0 }, c = { 100 };
-	unsigned int cpu = go_to(0), moved = go_to(1);
+	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 3 }, a = { 0xf0 }, b = { 0 }, c = { 100 };
+	fpt_atomic_t z[FPT_DELTA_LINE_WORDS + 2], bits = { 0xff };
+	unsigned int cpu = go_to(0), moved = go_to(1), i;
 
 	(void)state;
 	cpu = go_to(0);
+	memset(z, FILL, sizeof(z));
 	if (!fpt_sections()) {
 		assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 1, &a, 0xff), 0);
-		assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &none, 9, &c, 1, &a, 1), 0);
+		assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &none, 3, 9, &c,
+						  1, &a, 1), 0);
 		assert_int_equal(a.v, 0xf0);
 		assert_int_equal(c.v, 100);
 		return;
@@ -991,9 +1012,17 @@ static void test_sections(void **state)
 	e.v = 8;
 	assert_false(section_writes(cpu, &e));
 	e.v = 7;
-	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &t, 9, &c, 1, &a, 1), 0);
+	for (i = 3; i < 7; i++)
+		if (i != 5)
+			assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &t, i,
+							  9, &c, 1, &a, 1), 0);
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &t, 5 + (1ul << 32), 9,
+					  &c, 1, &a, 1), 0);
 	assert_int_equal(t.v, 5);
 	assert_int_equal(a.v + b.v + c.v, 0);
+	assert_int_equal(bits.v, 0xff);
+	for (i = 0; i < FPT_DELTA_LINE_WORDS + 2; i++)
+		assert_int_equal(z[i].v, FILL * 0x101010101010101ul);
 #ifndef FPT_VIRTUAL_CPUS
 	if (moved != cpu)
 		assert_false(section_writes(moved, &e));
@@ -1002,8 +1031,27 @@ static void test_sections(void **state)
 	(void)moved;
 #endif
 	a.v = b.v = 4;
-	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, &none, 9, &c, 2, &a, 6), FPT_SECTION_DONE);
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &none, 3, 9, &c, 2, &a,
+					  6), FPT_SECTION_DONE);
 	assert_int_equal(none.v, 9);
+	assert_int_equal(bits.v, 0xfb);
+	for (i = 1; i <= FPT_DELTA_LINE_WORDS; i++)
+		assert_int_equal(z[i].v, 0);
+	assert_int_equal(z[0].v, FILL * 0x101010101010101ul);
+	assert_int_equal(z[i].v, FILL * 0x101010101010101ul);
+	/* A bit that is 0 stays so; what is toggled may be in the line that is zeroed, or the word. */
+	none.v = 3;
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 4, &none, 3, 9, &c, 0, z + 7,
+					  6), FPT_SECTION_DONE);
+	assert_int_equal(bits.v, 0xfb);
+	assert_int_equal(z[7].v, 6);
+	none.v = 3;
+	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 8, &none, 3, 9, &c, 0, &bits,
+					  8), FPT_SECTION_DONE);
+	assert_int_equal(bits.v, 0xfb);
+	assert_int_equal(z[7].v, 0);
+	b.v = 5;
+	c.v = 2;
 	assert_int_equal(b.v, 5);
 	assert_int_equal(c.v, 2);
 	assert_int_equal(a.v, 2);
@@ -2865,14 +2913,14 @@ static void test_steps(void **state)
 	count_begin();
 	fpt_alloc(&w->t, 1, 0);
 	assert_int_equal(count_end(), look_up + 6);
-	/* A line to take first: all once more, and the section's tag, dirty bit, tag. */
+	/* A line to take first: all once more, and the section's tag, dirty bit, zeroes, whole, tag. */
 	count_begin();
 	fpt_free(&w->t, 7 * LINE, 0);
-	assert_int_equal(count_end(), look_up + 2 + look_up - 1 + 6 + 4);
+	assert_int_equal(count_end(), look_up + 2 + look_up - 1 + 6 + 6);
 	/* A whole line: no more than one page. */
 	count_begin();
 	fpt_free(&w->t, 5 * LINE, 9);
-	assert_int_equal(count_end(), look_up + 6 + 4);
+	assert_int_equal(count_end(), look_up + 6 + 6);
 	count_begin();
 	fpt_alloc(&w->t, 5 * LINE, 9);
 	assert_int_equal(count_end(), look_up + 6);
@@ -2896,10 +2944,10 @@ static void test_steps(void **state)
  * Sections that are interrupted, at each of their points (FPT_USER_RSEQ_INJECT): what they see and
  * write changes meanwhile. One that went on would write all the same.
  */
-#define POINTS 9
+#define POINTS 14
 
 static struct {
-	fpt_atomic_t e, t, a, b, c;
+	fpt_atomic_t e, t, a, b, c, w, z[FPT_DELTA_LINE_WORDS];
 	unsigned int signals;
 } inject;
 
@@ -2937,7 +2985,7 @@ static void on_trap(int number)
 
 static void test_interrupted(void **state)
 {
-	unsigned int cpu = go_to(0);
+	unsigned int cpu = go_to(0), i;
 	unsigned long done;
 	int point;
 
@@ -2946,24 +2994,31 @@ static void test_interrupted(void **state)
 		skip();
 	catch(on_trap);
 	for (point = 0; point < POINTS; point++) {
-		/* toggle has no points 2, 3 and 8; after 5 it is done. */
+		/* toggle has no points 2, 3, and from 8; after 5 it is done. */
 		memset(&inject, 0, sizeof(inject));
 		interrupt_at(point);
 		done = fpt_section_toggle(cpu, &inject.e, 0, &inject.c, 7, &inject.a, 1);
-		assert_int_equal(inject.signals, point != 2 && point != 3 && point != 8);
+		assert_int_equal(inject.signals, point != 2 && point != 3 && point < 8);
 		assert_int_equal(done, !inject.signals || point == 5 ? FPT_SECTION_DONE :
 				       point == 7 ? FPT_SECTION_COUNTED : 0);
 		assert_int_equal(inject.a.v, (inject.signals ? 0xf00 : 0) + (done == FPT_SECTION_DONE));
 		assert_int_equal(inject.c.v, (inject.signals ? 1000 : 0) + (done ? 7 : 0));
 		/* take: what it wrote before it was interrupted stays. */
 		memset(&inject, 0, sizeof(inject));
+		memset(inject.z, FILL, sizeof(inject.z));
+		inject.t.v = 3;
+		inject.w.v = 0xff;
 		interrupt_at(point);
-		done = fpt_section_take(cpu, &inject.e, 0, &inject.b, 1, &inject.t, 9, &inject.c, 7,
-					&inject.a, 1);
+		done = fpt_section_take(cpu, &inject.e, 0, &inject.b, 1, inject.z, &inject.w, 4,
+					&inject.t, 3, 9, &inject.c, 7, &inject.a, 1);
 		assert_int_equal(inject.signals, 1);
 		assert_int_equal(done, point == 5 ? FPT_SECTION_DONE :
 				       point == 7 ? FPT_SECTION_COUNTED : 0);
 		assert_int_equal(inject.b.v, point >= 4);
+		for (i = 0; i < FPT_DELTA_LINE_WORDS; i++)
+			assert_true(!inject.z[i].v == (point >= 4 && point != 8 &&
+						       (i < FPT_DELTA_LINE_WORDS / 2 || point != 9)));
+		assert_int_equal(inject.w.v, point < 4 || (point >= 8 && point <= 11) ? 0xff : 0xfb);
 		assert_int_equal(inject.t.v, 5);
 		assert_int_equal(inject.a.v, 0xf00 + (point == 5));
 		assert_int_equal(inject.c.v, 1000 + (done ? 7 : 0));

@@ -18,7 +18,7 @@
  *	per CPU, gen[2], one behind the other:
  *	dirty	|..1.....|	1 bit per set: it has a line
  *	whole	|....1...|	1 bit per entry: besides, all 512 pages of its line are toggled
- *	tag	[ 7 ][ 0 ][ 9 ][ 0 ] ...		an entry's line number + 1, 0: empty
+ *	tag	[7,e][7,c][9,e][ 0 ] ...		an entry's line number + 1, and its epoch
  *	line	[........][........][........] ...	one cache line of bits each: 512 pages
  *
  * Lines are numbered by the dense numbers of their pages (xbitmap.h). The table is as large as it
@@ -27,12 +27,23 @@
  * empty. As long as there are no more lines than entries that is the first, so that a hook looks
  * once; guests that are larger share entries and then sets.
  *
+ * An entry whose tag is not of the generation's epoch is *empty*, whatever is in its line: the owner
+ * that takes it zeroes the line, and the bit of "whole", before it writes the tag. So a fold writes
+ * to none of the three: it reads them, and for the next event of that entry its CPU still has them,
+ * and needs no more than to tell the reporter's cache that its copy is old. The reporter clears
+ * the dirty bits: of many lines in one.
+ *
+ * A tag has FPT_DELTA_EPOCH_BITS of its epoch. Before those of an epoch come again in a generation,
+ * the fold that ends the last epoch before zeroes all its tags, of all CPUs: one fold of 2^(bits - 1),
+ * for each generation, is as long as its tables. With 16 bits and a fold a second: twice in 18 hours.
+ *
  * An event that covers lines wholly is one toggle for each, of "whole", not one for each word. What
  * of it is split or coalesced later does not matter: toggles add up, page by page.
  *
  * A fold. The reporter adds 1 to the epoch and fences: every hook section that looked at the old
  * epoch has then completed or will start again. The frozen generation is nobody's: plain loads
- * tell what to toggle in the base, atomically, and it is cleared before it becomes live again.
+ * tell what to toggle in the base, atomically. Its dirty bits are cleared before it becomes live
+ * again.
  * Because all CPUs' hooks look at one epoch, a fold is a consistent cut: of each page's events it
  * has the first so many. With one epoch per CPU it would not be:
  *
@@ -46,8 +57,9 @@
  * at its own: is the block full now? The look ends at the first word that is not, so that a fold's
  * cost is by dirty line (and, for blocks of more than one line, by the full lines before that word).
  *
- * When to fold. A line that is folded comes to the reporter's CPU and, at its next event, goes back:
- * two transfers per dirty line and fold, whatever the number of events. So fold no more often than it
+ * When to fold. A line that is folded comes to the reporter's CPU, with its tag: a transfer per dirty
+ * line and fold, whatever the number of events, and one per line of tags. At the next event a message
+ * goes to the reporter's CPU, which takes its copies away. So fold no more often than it
  * takes to keep hints fresh: let passes be due by amount, with an age for what trickles
  * (policy.amount, policy.age), rather than by a short period. And what is hot is taken again at once:
  * policy.cold leaves it with the guest. (report.h)
@@ -57,9 +69,13 @@
  *	    event is under way.
  *	D2  After the fence of a fold nobody writes its generation until the epoch has moved on again.
  *	D3  A line that was given to a CPU since the generation became live has its set's dirty bit.
- *	D4  While the epoch lasts, a tag that is not 0 stays. So a line is in no entry that comes after an
+ *	D4  While the epoch lasts, a tag that is of it stays. So a line is in no entry that comes after an
  *	    empty one.
  *	D5  A block of which a page's free has returned, and that is full, is hinted after the next fold.
+ *	D6  An entry's line and bit of "whole" are 0 when its tag becomes one of the epoch, and what is in
+ *	    them afterwards is of that epoch.
+ *	D7  In a generation that becomes live no tag is of the epoch that begins, nor of one that could be
+ *	    taken for it.
  *
  * *Presence* of a line, not its content, counts as a touch of its blocks: a page that was taken,
  * written, and freed again between two folds leaves no bit, but its memory is back on the host.
@@ -148,6 +164,11 @@
 /* Sections per word of an event, at least one. */
 #ifndef FPT_DELTA_ATTEMPTS
 #define FPT_DELTA_ATTEMPTS 8u
+#endif
+
+/* Of an epoch, in tags. The others are for a line's number + 1: of 2^33 pages where words have 32. */
+#ifndef FPT_DELTA_EPOCH_BITS
+#define FPT_DELTA_EPOCH_BITS (FPT_WORD_BITS / 4)
 #endif
 
 #define FPT_DELTA_LINE_WORDS ((unsigned int)(64 / sizeof(fpt_atomic_t)))
@@ -268,28 +289,57 @@ static inline void fpt_delta_toggle(struct fpt *t, struct fpt_xbitmap_range *r, 
 	(void)fpt_fetch_xor(fpt_xbitmap_word(x, chunk, i), mask, seq_cst);	/* O2 */
 }
 
+static inline unsigned long fpt_delta_epoch(unsigned long e)
+{
+	return e & ((1UL << FPT_DELTA_EPOCH_BITS) - 1);
+}
+
+static inline unsigned long fpt_delta_tag(unsigned long line, unsigned long e)
+{
+	return (line + 1) << FPT_DELTA_EPOCH_BITS | fpt_delta_epoch(e);
+}
+
+/* The number of an entry's line + 1, or 0: in this epoch it is empty. */
+static inline unsigned long fpt_delta_tagged(unsigned long tag, unsigned long e)
+{
+	return fpt_delta_epoch(tag ^ e) ? 0 : tag >> FPT_DELTA_EPOCH_BITS;
+}
+
+/* An event's first touch of a line: entry i is empty, its tag was now. Not inline: hooks are small. */
+static __attribute__((__noinline__, __unused__)) unsigned long
+fpt_delta_take(struct fpt_delta *d, unsigned int cpu, unsigned long e, unsigned long now,
+	       unsigned long i, unsigned long line, fpt_atomic_t *word, unsigned long mask,
+	       fpt_atomic_t *count, unsigned long n)
+{
+	struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
+	unsigned long set = line & (d->sets - 1);
+
+	/* D3, D6: the dirty bit and the zeroes come before the tag. */
+	return fpt_section_take(cpu, &d->epoch, e, &g->dirty[set / FPT_WORD_BITS],
+				1UL << set % FPT_WORD_BITS, &g->line[i * FPT_DELTA_LINE_WORDS],
+				&g->whole[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, &g->tag[i],
+				now, fpt_delta_tag(line, e), count, n, word, mask);
+}
+
 /*
- * Toggle mask in a word of this CPU's delta, whose line's tag was now: its own, or 0 and it is taken
- * first. n is added to a counter. How far that came: see compat.h.
+ * Toggle mask in a word of this CPU's delta: of entry i of the live generation, whose tag was now: the
+ * line's, or the entry is empty and taken first. n is added to a counter. How far that came: see
+ * compat.h.
  */
-static inline unsigned long fpt_delta_section(struct fpt *t, struct fpt_delta *d, unsigned int cpu,
-					      unsigned long e, unsigned long now, fpt_atomic_t *tag,
-					      unsigned long line, fpt_atomic_t *word,
-					      unsigned long mask, enum fpt_stat stat, unsigned long n)
+static inline __attribute__((__always_inline__)) unsigned long
+fpt_delta_section(struct fpt *t, struct fpt_delta *d, unsigned int cpu, unsigned long e,
+		  unsigned long now, unsigned long tag, unsigned long i, unsigned long line,
+		  fpt_atomic_t *word, unsigned long mask, enum fpt_stat stat, unsigned long n)
 {
 	fpt_atomic_t *count = &t->percpu[cpu].count[stat];
-	unsigned long set = line & (d->sets - 1);
 
 	/*
 	 * Linearization of an event, per page. No look at the tag again: while the epoch lasts, a tag
 	 * does not change (D4).
 	 */
-	if (now)
+	if (now == tag)
 		return fpt_section_toggle(cpu, &d->epoch, e, count, n, word, mask);
-	/* D3: the dirty bit comes first. */
-	return fpt_section_take(cpu, &d->epoch, e,
-				&d->cpu[cpu].gen[e & 1].dirty[set / FPT_WORD_BITS],
-				1UL << set % FPT_WORD_BITS, tag, line + 1, count, n, word, mask);
+	return fpt_delta_take(d, cpu, e, now, i, line, word, mask, count, n);
 }
 
 /*
@@ -301,13 +351,13 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 				  unsigned long mask, enum fpt_stat stat, unsigned long *n)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
-	unsigned long line = number / FPT_DELTA_LINE_PAGES, tag = line + 1;
+	unsigned long line = number / FPT_DELTA_LINE_PAGES;
 	unsigned int attempt;
 
 	for (attempt = 0; attempt < FPT_DELTA_ATTEMPTS; attempt++) {
 		unsigned int cpu = fpt_section_cpu();
 		unsigned long e = fpt_load(&d->epoch, acquire);		/* O1 */
-		unsigned long i = 0, way, now = 0, done;
+		unsigned long i = 0, way, now = 0, tag = fpt_delta_tag(line, e), done;
 		struct fpt_delta_gen *g;
 		fpt_atomic_t *word;
 
@@ -318,8 +368,8 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 		for (way = 0; way < FPT_DELTA_WAYS; way++) {
 			i = (line + way * d->sets) & d->line_mask;
 			now = fpt_load(&g->tag[i], relaxed);
-			/* No tag in a way, and none in those after it: they are taken in this order. */
-			if (now == tag || !now)
+			/* Empty, and so are those after it: they are taken in this order. */
+			if (now == tag || !fpt_delta_tagged(now, e))
 				break;
 		}
 		if (way == FPT_DELTA_WAYS)
@@ -331,7 +381,7 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 			word = &g->line[i * FPT_DELTA_LINE_WORDS +
 					number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS];
 		}
-		done = fpt_delta_section(t, d, cpu, e, now, &g->tag[i], line, word, mask, stat, *n);
+		done = fpt_delta_section(t, d, cpu, e, now, tag, i, line, word, mask, stat, *n);
 		if (done == FPT_SECTION_DONE || done == FPT_SECTION_COUNTED)
 			*n = 0;
 		if (done == FPT_SECTION_DONE)
@@ -388,7 +438,7 @@ fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat, un
 		bool take)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
-	unsigned long number, line, e, i, now, bit, done;
+	unsigned long number, line, e, i, now, tag, bit, done;
 	struct fpt_xbitmap_range *r;
 	fpt_atomic_t *lines, *word;
 	unsigned int cpu;
@@ -405,14 +455,15 @@ fpt_delta_first(struct fpt *t, fpt_pfn_t pfn, bool whole, enum fpt_stat stat, un
 	e = fpt_load(&d->epoch, acquire);	/* O1 */
 	lines = d->line + (2UL * cpu + (e & 1)) * d->gen_words;
 	now = fpt_load(lines + d->tag + i, relaxed);
-	if (FPT_UNLIKELY(now != line + 1 && (now || !take)))
+	tag = fpt_delta_tag(line, e);
+	if (FPT_UNLIKELY(now != tag && (!take || fpt_delta_tagged(now, e))))
 		return false;
 	bit = whole ? i : number;
 	if (whole)
 		word = lines + d->whole + i / FPT_WORD_BITS;
 	else
 		word = lines + (number / FPT_WORD_BITS & d->word_mask);
-	done = fpt_delta_section(t, d, cpu, e, take ? now : line + 1, lines + d->tag + i, line, word,
+	done = fpt_delta_section(t, d, cpu, e, take ? now : tag, tag, i, line, word,
 				 1UL << bit % FPT_WORD_BITS, stat, *n);
 	if (FPT_LIKELY(done == FPT_SECTION_DONE))
 		return true;
@@ -481,38 +532,47 @@ static inline int fpt_delta_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 	return t->back.tickets ? fpt_take_tickets(t, fpt_cpu(t->nr_cpus), pfn, 1UL << order) : FPT_OK;
 }
 
-/* Fold line i of a frozen generation (D2), and leave it empty. */
+/* Fold line i of a generation that is frozen since epoch e (D2). It stays as it is. */
 static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, struct fpt_delta_gen *g,
-				       unsigned long i)
+				       unsigned long e, unsigned long i)
 {
-	unsigned long tag = fpt_load(&g->tag[i], relaxed), number, page;
-	fpt_atomic_t *whole = &g->whole[i / FPT_WORD_BITS];
-	unsigned long bit = 1UL << i % FPT_WORD_BITS;
-	unsigned long all = fpt_load(whole, relaxed) & bit ? ~0UL : 0;
+	unsigned long line = fpt_delta_tagged(fpt_load(&g->tag[i], relaxed), e);
+	unsigned long all = 0, number, page;
 	struct fpt_xbitmap_range *r;
 	unsigned int w;
 
-	if (!tag)
+	if (!line)
 		return;
-	number = (tag - 1) * FPT_DELTA_LINE_PAGES;
+	if (fpt_load(&g->whole[i / FPT_WORD_BITS], relaxed) >> i % FPT_WORD_BITS & 1)
+		all = ~0UL;
+	number = (line - 1) * FPT_DELTA_LINE_PAGES;
 	/* The hook that took the line knew the range, so that it is seen here. */
 	r = fpt_xbitmap_range_at(&t->back, number);
+	/* A range that was removed has no bits; its slot still has the numbers. */
+	if (!fpt_xbitmap_in_use(r))
+		return;
 	page = number - r->index;
 	for (w = 0; w < FPT_DELTA_LINE_WORDS; w++) {
-		fpt_atomic_t *word = &g->line[i * FPT_DELTA_LINE_WORDS + w];
-		unsigned long bits = fpt_load(word, relaxed);
+		unsigned long bits = fpt_load(&g->line[i * FPT_DELTA_LINE_WORDS + w], relaxed);
 
-		/* A range that was removed has no bits; its slot still has the numbers. */
-		if (bits != all && fpt_xbitmap_in_use(r))
+		if (bits != all)
 			fpt_delta_toggle(t, r, page + w * FPT_WORD_BITS, bits ^ all);
-		if (bits)
-			fpt_store(word, 0, relaxed);
 	}
-	if (all)
-		fpt_store(whole, fpt_load(whole, relaxed) & ~bit, relaxed);
-	fpt_store(&g->tag[i], 0, relaxed);
-	if (fpt_xbitmap_in_use(r))
-		fpt_delta_settle(t, here, r, page, FPT_DELTA_LINE_PAGES);
+	fpt_delta_settle(t, here, r, page, FPT_DELTA_LINE_PAGES);
+}
+
+/* D7: all tags of the generation that is frozen since epoch e, before it is live again in e + 2. */
+static inline void fpt_delta_sweep(struct fpt *t, struct fpt_delta *d, unsigned long e)
+{
+	unsigned int cpu;
+	unsigned long i;
+
+	if (fpt_delta_epoch(e + 2) > 1)
+		return;
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		for (i = 0; i <= d->line_mask; i++)
+			if (fpt_load(&d->cpu[cpu].gen[e & 1].tag[i], relaxed))
+				fpt_store(&d->cpu[cpu].gen[e & 1].tag[i], 0, relaxed);
 }
 
 /* Has any CPU's live generation a line? */
@@ -562,10 +622,11 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 				unsigned long set = w * FPT_WORD_BITS + fpt_ctz(bits);
 
 				for (i = 0; i < FPT_DELTA_WAYS; i++)
-					fpt_delta_fold_line(t, here, g, i * d->sets + set);
+					fpt_delta_fold_line(t, here, g, e, i * d->sets + set);
 			}
 		}
 	}
+	fpt_delta_sweep(t, d, e);
 	fpt_store(&d->folding, 0, release);	/* pairs with the cas of the next fold */
 	return true;
 }

@@ -38,9 +38,10 @@
  *	fpt_section_append(cpu, e, was_e, c, n, nr, was_nr, v)
  *						the same, *nr = was_nr + 1, which was was_nr; but first
  *						nr[1 + was_nr] = v, which may stay, though it got no further
- *	fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, v)
- *						the same, but first *b |= bits, and then *t = tag, which was
- *						0. Both may stay, though it got no further
+ *	fpt_section_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, v)
+ *						the same, but first *b |= bits, *w &= ~bit, the cache line of
+ *						z is zeroed, and then *t = tag, which was was_t. All of it may
+ *						stay, though it got no further
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker
  *	fpt_section_cpu()			this CPU as sections compare it, a hint like fpt_cpu()'s, which

@@ -167,18 +167,25 @@ static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e
 
 static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 					     unsigned long was_e, fpt_atomic_t *b,
-					     unsigned long bits, fpt_atomic_t *t, unsigned long tag,
+					     unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
+					     unsigned long bit, fpt_atomic_t *t,
+					     unsigned long was_t, unsigned long tag,
 					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
 					     unsigned long val)
 {
 	unsigned long flags;
+	unsigned int i;
 	bool done;
 
 	local_irq_save(flags);
 	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
-	       !fpt_load(t, relaxed);
+	       fpt_load(t, relaxed) == was_t;
 	if (done) {
 		fpt_store(b, fpt_load(b, relaxed) | bits, relaxed);
+		for (i = 0; i < 64 / sizeof(*z); i++)
+			fpt_store(z + i, 0, relaxed);
+		if (fpt_load(w, relaxed) & bit)
+			fpt_store(w, fpt_load(w, relaxed) & ~bit, relaxed);
 		fpt_store(t, tag, relaxed);
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);

@@ -183,23 +183,36 @@ static inline unsigned long fpt_model_toggle(unsigned int cpu, fpt_atomic_t *e,
 	       fpt_model_end(&s, c, n, a, val, file, line) : 0;
 }
 
+/* The line of z is zeroed in one step: nobody but its CPU and, later, the reporter looks at it. */
 static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-					   fpt_atomic_t *b, unsigned long bits, fpt_atomic_t *t,
-					   unsigned long tag, fpt_atomic_t *c, unsigned long n,
-					   fpt_atomic_t *a, unsigned long val, const char *file,
-					   int line)
+					   fpt_atomic_t *b, unsigned long bits, fpt_atomic_t *z,
+					   fpt_atomic_t *w, unsigned long bit, fpt_atomic_t *t,
+					   unsigned long was_t, unsigned long tag, fpt_atomic_t *c,
+					   unsigned long n, fpt_atomic_t *a, unsigned long val,
+					   const char *file, int line)
 {
 	struct fpt_model_section s;
 	unsigned long now;
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v ||
+	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v != was_t ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, b, file, line))
 		return 0;
 	now = b->v;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, b, file, line))
 		return 0;
 	b->v = now | bits;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, z, file, line))
+		return 0;
+	memset(z, 0, 64);
+	if (!fpt_model_go_on(&s, FPT_MODEL_LOAD, w, file, line))
+		return 0;
+	now = w->v;
+	if (now & bit) {
+		if (!fpt_model_go_on(&s, FPT_MODEL_STORE, w, file, line))
+			return 0;
+		w->v = now & ~bit;
+	}
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, t, file, line))
 		return 0;
 	t->v = tag;
@@ -270,8 +283,9 @@ static inline unsigned long fpt_model_append(unsigned int cpu, fpt_atomic_t *e,
 
 #define fpt_section_toggle(cpu, e, was_e, c, n, a, val) \
 	fpt_model_toggle(cpu, e, was_e, c, n, a, val, __FILE__, __LINE__)
-#define fpt_section_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val) \
-	fpt_model_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val, __FILE__, __LINE__)
+#define fpt_section_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, val) \
+	fpt_model_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, val, __FILE__, \
+		       __LINE__)
 #define fpt_section_or(cpu, e, was_e, c, n, a, bits) \
 	fpt_model_change(cpu, e, was_e, c, n, a, ~0UL, bits, __FILE__, __LINE__)
 #define fpt_section_and(cpu, e, was_e, c, n, a, bits) \

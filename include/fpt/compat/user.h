@@ -219,11 +219,14 @@ static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t 
 	return done;
 }
 
-static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
-					       unsigned long was_e, fpt_atomic_t *b,
-					       unsigned long bits, fpt_atomic_t *t,
-					       unsigned long tag, fpt_atomic_t *c, unsigned long n,
-					       fpt_atomic_t *a, unsigned long val)
+/*
+ * The first part of fpt_user_rseq_take(): all but the toggle. Values are in memory, as there are not
+ * registers for all; done is where they are needed.
+ */
+static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
+				     fpt_atomic_t *t, unsigned long was_t, unsigned long val,
+				     fpt_atomic_t *a, unsigned long bits, fpt_atomic_t *z,
+				     fpt_atomic_t *w, unsigned long bit)
 {
 	unsigned long done;
 
@@ -234,18 +237,38 @@ static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e
 		"cmpq %[was_e], %[e]\n\t"
 		"jne 5f\n\t"
 		FPT_USER_RSEQ_INJECT(2)
-		"cmpq $0, %[t]\n\t"
-		"jne 5f\n\t"
+		"movq %[was_t], %[done]\n\t"
+		"cmpq %[done], %[t]\n\t"
+		"jne 4f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
-		"orq %[bits], %[b]\n\t"
+		"movq %[bits], %[done]\n\t"
+		"orq %[done], %[a]\n\t"
 		FPT_USER_RSEQ_INJECT(8)
-		"movq %[tag], %[t]\n\t"
-		FPT_USER_RSEQ_COUNT_END
+		"movq $0, (%[z])\n\t"
+		"movq $0, 8(%[z])\n\t"
+		"movq $0, 16(%[z])\n\t"
+		"movq $0, 24(%[z])\n\t"
+		FPT_USER_RSEQ_INJECT(9)
+		"movq $0, 32(%[z])\n\t"
+		"movq $0, 40(%[z])\n\t"
+		"movq $0, 48(%[z])\n\t"
+		"movq $0, 56(%[z])\n\t"
+		FPT_USER_RSEQ_INJECT(10)
+		"movq %[bit], %[done]\n\t"
+		"testq %[done], %[w]\n\t"
+		"jz 8f\n\t"
+		FPT_USER_RSEQ_INJECT(11)
+		"xorq %[done], %[w]\n"
+		"8:\n\t"
+		"movq %[val], %[done]\n\t"
+		FPT_USER_RSEQ_INJECT(12)
+		"movq %[done], %[t]\n"
+		FPT_USER_RSEQ_END
+		FPT_USER_RSEQ_INJECT(13)
 		: [done] "=&r"(done)
 		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [b] "m"(b->v), [bits] "er"(bits), [t] "m"(t->v),
-		  [tag] "er"(tag), [c] "m"(c->v), [n] "er"(n), [a] "m"(a->v), [val] "er"(val),
-		  [counted] "i"(FPT_SECTION_COUNTED)
+		  [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "m"(was_t), [val] "m"(val),
+		  [a] "m"(a->v), [bits] "m"(bits), [z] "r"(z), [w] "m"(w->v), [bit] "m"(bit)
 		: "memory", "cc");
 	return done;
 }
@@ -420,25 +443,37 @@ FPT_USER_RSEQ_CHANGE(xor, "eor")
 FPT_USER_RSEQ_CHANGE(set, "orr")
 FPT_USER_RSEQ_CHANGE(mask, "and")
 
+/* The first part of fpt_user_rseq_take(): all but the toggle. */
 static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				     fpt_atomic_t *t, unsigned long val, fpt_atomic_t *a,
-				     unsigned long bits)
+				     fpt_atomic_t *t, unsigned long was_t, unsigned long val,
+				     fpt_atomic_t *a, unsigned long bits, fpt_atomic_t *z,
+				     fpt_atomic_t *w, unsigned long bit)
 {
 	unsigned long done, now;
 
 	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
-		"ldr %[now], %[t]\n\t"
-		"cbnz %[now], 5f\n\t"
+		FPT_USER_RSEQ_EQUAL("t", "was_t")
 		"ldr %[now], %[a]\n\t"
 		"orr %[now], %[now], %[bits]\n\t"
 		"str %[now], %[a]\n\t"
+		"stp xzr, xzr, [%[z]]\n\t"
+		"stp xzr, xzr, [%[z], #16]\n\t"
+		"stp xzr, xzr, [%[z], #32]\n\t"
+		"stp xzr, xzr, [%[z], #48]\n\t"
+		"ldr %[now], %[w]\n\t"
+		"tst %[now], %[bit]\n\t"
+		"b.eq 8f\n\t"
+		"bic %[now], %[now], %[bit]\n\t"
+		"str %[now], %[w]\n"
+		"8:\n\t"
 		"str %[val], %[t]\n"
 		FPT_USER_RSEQ_END
 		: [done] "=&r"(done), [now] "=&r"(now)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [t] "Q"(t->v), [val] "r"(val),
-		  [a] "Q"(a->v), [bits] "r"(bits)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [t] "Q"(t->v), [was_t] "r"(was_t),
+		  [val] "r"(val), [a] "Q"(a->v), [bits] "r"(bits), [z] "r"(z), [w] "Q"(w->v),
+		  [bit] "r"(bit)
 		: "memory", "cc");
 	return done;
 }
@@ -457,17 +492,6 @@ static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t 
 	if (!fpt_user_rseq_add(cpu, c, n))
 		return 0;
 	return fpt_user_rseq_xor(cpu, e, was_e, a, val) ? FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
-					       unsigned long was_e, fpt_atomic_t *b,
-					       unsigned long bits, fpt_atomic_t *t,
-					       unsigned long tag, fpt_atomic_t *c, unsigned long n,
-					       fpt_atomic_t *a, unsigned long val)
-{
-	if (!fpt_user_rseq_put(cpu, e, was_e, t, tag, b, bits))
-		return 0;
-	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
 }
 
 static inline bool fpt_user_rseq_swap(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
@@ -571,6 +595,23 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 }
 #endif
 
+/*
+ * An entry that is empty gets its tag, and before that its line is zeroed. It is empty until then, so
+ * that the toggle may be a section of its own: who comes between finds the tag, and a line of zeroes.
+ */
+static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *b,
+					       unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
+					       unsigned long bit, fpt_atomic_t *t,
+					       unsigned long was_t, unsigned long tag,
+					       fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
+					       unsigned long val)
+{
+	if (!fpt_user_rseq_put(cpu, e, was_e, t, was_t, tag, b, bits, z, w, bit))
+		return 0;
+	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
+}
+
 /* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
 #ifdef __x86_64__
 #define FPT_USER_MEMBARRIER 324L
@@ -622,15 +663,17 @@ static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e
 
 static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 					     unsigned long was_e, fpt_atomic_t *b,
-					     unsigned long bits, fpt_atomic_t *t, unsigned long tag,
+					     unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
+					     unsigned long bit, fpt_atomic_t *t,
+					     unsigned long was_t, unsigned long tag,
 					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
 					     unsigned long val)
 {
 #ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_take(cpu, e, was_e, b, bits, t, tag, c, n, a, val);
+	return fpt_user_rseq_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, val);
 #else
-	(void)cpu, (void)e, (void)was_e, (void)b, (void)bits, (void)t, (void)tag;
-	(void)c, (void)n, (void)a, (void)val;
+	(void)cpu, (void)e, (void)was_e, (void)b, (void)bits, (void)z, (void)w, (void)bit;
+	(void)t, (void)was_t, (void)tag, (void)c, (void)n, (void)a, (void)val;
 	return 0;
 #endif
 }
