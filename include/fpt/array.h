@@ -44,7 +44,7 @@
  * claim may hold pages that are used again, and isolation refuses it; the reporter then clears
  * what it is told is used (report.h). So precision is what this tracker pays with.
  *
- * Progress. free: wait-free; after 8 failed attempts it sets the back's bits itself (counted as
+ * Progress. free: wait-free; after 8 restarts it sets the back's bits itself (counted as
  * slow, as is what the back counts when a run is moved to it). So does a thread on a CPU beyond the
  * tracker's, where there are sections. alloc: wait-free. drain: with sections lock-free and, but for
  * the fence, bounded by what is there, once per drain that came meanwhile; nothing there: two loads

@@ -84,7 +84,7 @@
  *	    drain raises the dirty bits above it again.
  *
  * Progress. free, alloc: wait-free, bounded by the words of the event and FPT_BITMAP_ATTEMPTS: after
- * so many sections that were interrupted, the event goes to the back. drain: wait-free, bounded by
+ * so many restarts of a section, the event goes to the back. drain: wait-free, bounded by
  * what is dirty; one load per CPU and level where nothing is. With sections it fences, once if
  * anything is dirty, and one that meets another leaves all to it, which goes round once more: then it
  * is lock-free.

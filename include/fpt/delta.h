@@ -136,8 +136,8 @@
  *
  * Progress. free, alloc: wait-free: FPT_DELTA_ATTEMPTS sections for each word or whole line, and one
  * or two before, then the slow path.
- * drain, cut: wait-free but for the fence, bounded by what is dirty; nothing dirty: one load per CPU and
- * 64 sets, and no fence.
+ * drain, cut: wait-free but for the fence, bounded by what is dirty. A drain that finds nothing
+ * dirty: one load per CPU and 64 sets, and no fence; a cut always has its fence.
  *
  * Slow path (counted): a set has no empty entry, or no section got through, or there are none
  * (fpt_sections()), or the CPU is none of those that were configured: the event toggles the base,
@@ -147,7 +147,8 @@
  * fpt_add_range() takes no less than fpt_range_size(..., true).
  *
  * What it needs. An exact source of events: one that is missed inverts its page for good, so a lossy
- * source is refused, but with audits (audit.h), and so is switching to or from a tracker that sets and clears. Where isolation
+ * source is refused, but with audits (audit.h), and so is switching to or from a tracker that sets
+ * and clears. Where isolation
  * refuses a block nothing is repaired: the alloc may be in a live delta.
  */
 #ifndef FPT_DELTA_H
@@ -163,7 +164,7 @@
 
 /* Sections per word of an event, at least one. */
 #ifndef FPT_DELTA_ATTEMPTS
-#define FPT_DELTA_ATTEMPTS 8u
+#define FPT_DELTA_ATTEMPTS 7u
 #endif
 
 /* Of an epoch, in tags. The others are for a line's number + 1: of 2^33 pages where words have 32. */

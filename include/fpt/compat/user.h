@@ -391,7 +391,7 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 	"str %[now], [%[self], %[section]]\n" \
 	"1:\n\t" \
 	"mov %[done], #0\n\t"
-/* 5: when a comparison fails. Before 4: glibc's signature, an undefined instruction. */
+/* 5: when a comparison fails. Before 4: glibc's signature, a breakpoint that nobody reaches. */
 #define FPT_USER_RSEQ_END \
 	"2:\n\t" \
 	"mov %[done], #1\n" \
@@ -639,13 +639,17 @@ static inline bool fpt_sections(void)
 #endif
 }
 
+#define FPT_USER_FENCE_TRIES 1000000u
+
 static inline void fpt_section_fence(void)
 {
 #ifdef FPT_USER_RSEQ
-	bool done = fpt_user_membarrier(FPT_USER_MEMBARRIER_RSEQ);
+	unsigned int tries = 0;
 
-	FPT_ASSERT(done);	/* it was registered */
-	(void)done;
+	/* It was registered; the kernel may want memory for it. Nobody may go on without. */
+	while (!fpt_user_membarrier(FPT_USER_MEMBARRIER_RSEQ))
+		if (++tries == FPT_USER_FENCE_TRIES)
+			abort();
 #endif
 }
 
