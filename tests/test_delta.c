@@ -1791,6 +1791,7 @@ static void test_cold(void **state)
 	static char memory[1 << 14];
 	struct fpt_mem m = { memory, sizeof(memory), false };
 	struct fpt_reporter rep;
+	struct fpt_batch batch;
 	struct fpt t;
 	unsigned int i;
 
@@ -1840,6 +1841,19 @@ static void test_cold(void **state)
 	assert_int_equal(pass(w), 0);
 	fpt_xbitmap_tick(&w->t.back);
 	assert_int_equal(pass(w), 1);
+	/* Cold, then touched and folded between the tick and the claim. */
+	take(w, 0, 3, 0);
+	give(w, 0, 3, 0);
+	for (i = 0; i < 2; i++)
+		assert_int_equal(pass(w), 0);
+	fpt_pass_begin(&w->rep);
+	take(w, 0, 3, 0);
+	give(w, 0, 3, 0);
+	fold(w);
+	assert_int_equal(fpt_pass_next(&w->rep, &batch), 0);
+	/* A slot without a range has no heat. */
+	assert_int_equal(fpt_remove_range(&w->t, 0, 3 * LINE), FPT_OK);
+	fpt_xbitmap_tick(&w->t.back);
 	tracker_free(w);
 }
 
