@@ -13,10 +13,13 @@
  *	xchg, cas	atomic_long_xchg, atomic_long_try_cmpxchg (fully ordered, so no weaker than acq_rel)
  *	percpu_add	local_add		preemption off: one instruction, or what the architecture
  *						has, that no interrupt on this CPU can divide
+ *	section_*	local_irq_save		plain loads and stores of what is this CPU's
+ *	section_fence	synchronize_rcu		sleeps; waits for code with interrupts off, too
  *	lock, unlock	spin_lock_irqsave, spin_unlock_irqrestore
  *	rcu_*		rcu_read_lock, rcu_read_unlock, synchronize_rcu (which may sleep)
  *
- * Any context but NMI; interrupts on or off.
+ * Any context but NMI in which RCU is watching (not the inner part of the idle loop, nor a CPU on its
+ * way out); interrupts on or off.
  */
 #ifndef FPT_COMPAT_LINUX_H
 #define FPT_COMPAT_LINUX_H
@@ -141,13 +144,8 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 
 /*
  * Sections: interrupts off, which also makes them read-side sections that synchronize_rcu() waits
- * for.
+ * for. Never FPT_SECTION_COUNTED.
  */
-/* How far a section got: compat.h. */
-#define FPT_SECTION_DONE 1UL
-#define FPT_SECTION_COUNTED 2UL
-
-/* Never FPT_SECTION_COUNTED. */
 static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e,
 					       unsigned long was_e, fpt_atomic_t *c,
 					       unsigned long n, fpt_atomic_t *a, unsigned long val)

@@ -149,10 +149,6 @@ static inline bool fpt_model_enter(struct fpt_model_section *s, unsigned int cpu
 	return true;
 }
 
-/* How far a section got: compat.h. */
-#define FPT_SECTION_DONE 1UL
-#define FPT_SECTION_COUNTED 2UL
-
 /* The end of a section. The counter is this CPU's, so that one step is as good as two. */
 static inline unsigned long fpt_model_end(struct fpt_model_section *s, fpt_atomic_t *c,
 					  unsigned long n, fpt_atomic_t *a, unsigned long val,

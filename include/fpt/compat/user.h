@@ -89,10 +89,6 @@ static inline struct rseq *fpt_user_rseq(void)
 }
 #endif
 
-/* How far a section got: compat.h. */
-#define FPT_SECTION_DONE 1UL
-#define FPT_SECTION_COUNTED 2UL
-
 /*
  * Restartable sections, where ThreadSanitizer need not understand them. The kernel sends a thread
  * that is preempted, moved, or interrupted by a signal between labels 1 and 2 to 4 instead of back.
