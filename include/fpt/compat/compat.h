@@ -75,10 +75,6 @@
 #define FPT_LIKELY(x) __builtin_expect(!!(x), 1)
 #define FPT_UNLIKELY(x) __builtin_expect(!!(x), 0)
 
-/* How far a section got. */
-#define FPT_SECTION_DONE 1UL
-#define FPT_SECTION_COUNTED 2UL
-
 #if defined(__KERNEL__)
 #include <fpt/compat/linux.h>
 #elif defined(FPT_MODEL)

@@ -41,6 +41,8 @@
 
 #include <asm/local.h>
 
+#include <fpt/compat/section.h>
+
 #define FPT_CACHE_LINE SMP_CACHE_BYTES
 #define FPT_ASSERT(x) WARN_ON_ONCE(!(x))
 

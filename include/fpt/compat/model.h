@@ -17,6 +17,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <fpt/compat/section.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif

@@ -20,6 +20,8 @@
 #include <urcu-bp.h>
 #endif
 
+#include <fpt/compat/section.h>
+
 #ifdef __cplusplus
 extern "C" {
 #endif
