@@ -213,7 +213,7 @@ static void test_sections(void **state)
 		slot[1].v = 1;
 		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &c, 1, &a, far + 2), done);
 		assert_int_equal(a.v, fine ? far + 7 : 5);
-		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 6), done);
+		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 14), done);
 		assert_int_equal(a.v, fine ? far + 6 : 5);
 		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &c, 0, &a, a.v, 3 * far),
 				 done);
