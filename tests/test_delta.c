@@ -1794,6 +1794,8 @@ static void test_cold(void **state)
 	struct fpt_batch batch;
 	struct fpt t;
 	unsigned int i;
+	char *donated;
+	size_t size;
 
 	(void)state;
 	policy.cold = FPT_XBITMAP_MAX_AGE + 1;
@@ -1851,9 +1853,14 @@ static void test_cold(void **state)
 	give(w, 0, 3, 0);
 	fold(w);
 	assert_int_equal(fpt_pass_next(&w->rep, &batch), 0);
-	/* A slot without a range has no heat. */
+	/* A slot without a range has no heat: its memory is the caller's, and no tick writes to it. */
+	size = fpt_range_size(&w->t, 0, 3 * LINE, true);
+	donated = w->donation[w->nr_donations - 1].buffer + GUARD;
 	assert_int_equal(fpt_remove_range(&w->t, 0, 3 * LINE), FPT_OK);
+	memset(donated, FILL, size);
 	fpt_xbitmap_tick(&w->t.back);
+	for (i = 0; i < size; i++)
+		assert_int_equal((unsigned char)donated[i], FILL);
 	tracker_free(w);
 }
 
