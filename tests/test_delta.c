@@ -31,14 +31,7 @@
 #if !defined(FPT_MODEL) && !defined(FPT_VIRTUAL_CPUS)
 #define REAL_CPUS
 #define FPT_DELTA_EPOCH_BITS 5u
-/* Flags, and nothing else, are lost here. A signal in a section ends it. */
-#define FPT_USER_RSEQ_INJECT(point) \
-	"cmpl $" #point ", test_point(%%rip)\n\t" \
-	"jne 9f\n\t" \
-	"int3\n" \
-	"9:\n\t"
-/* Loads a 1, or faults: flags stay. Each point has a page of its own. */
-#define FPT_USER_RSEQ_INJECT_DONE(point) "movl 4096 * (" #point " - 6) + test_ones(%%rip), %k[done]\n\t"
+#include "interrupt.h"
 #endif
 
 #include <fpt/fpt.h>
@@ -53,7 +46,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -99,8 +91,6 @@ static unsigned int go_to(unsigned int n)
 	return fpt_virtual_cpu = n;
 }
 #else
-int test_point = -1;		/* where sections are interrupted */
-int test_ones[2][4096 / sizeof(int)] __attribute__((aligned(4096))) = { { 1 }, { 1 } };
 static cpu_set_t allowed;
 
 static unsigned int nr_cpus(void)
@@ -2960,49 +2950,12 @@ static void test_steps(void **state)
 #endif
 
 #ifdef REAL_CPUS
-#ifdef FPT_USER_RSEQ
+#ifdef INTERRUPTS
 /*
  * Sections that are interrupted, at each of their points (FPT_USER_RSEQ_INJECT): what they see and
  * write changes meanwhile. One that went on would write all the same.
  */
 #define POINTS 14
-
-static struct {
-	fpt_atomic_t e, t, a, b, c, w, z[FPT_DELTA_LINE_WORDS];
-	unsigned int signals;
-} inject;
-
-/* Sections are interrupted at this point; -1: at none. */
-static void interrupt_at(int point)
-{
-	int i;
-
-	for (i = 6; i < 8; i++)
-		assert_int_equal(mprotect(test_ones[i - 6], sizeof(test_ones[0]),
-					  point == i ? PROT_NONE : PROT_READ | PROT_WRITE), 0);
-	__atomic_store_n(&test_point, point, __ATOMIC_SEQ_CST);
-}
-
-static void catch(void (*handler)(int number))
-{
-	struct sigaction act = { .sa_handler = handler };
-
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	assert_int_equal(sigaction(SIGSEGV, &act, NULL), 0);
-	if (handler == SIG_DFL)
-		interrupt_at(-1);
-}
-
-static void on_trap(int number)
-{
-	(void)number;
-	inject.signals++;
-	inject.e.v = 8;
-	inject.t.v = 5;
-	inject.a.v |= 0xf00;
-	inject.c.v += 1000;
-	interrupt_at(-1);
-}
 
 static void test_interrupted(void **state)
 {
@@ -3114,7 +3067,9 @@ static void test_interrupted_hooks(void **state)
 		}
 	catch(SIG_DFL);
 }
+#endif
 
+#ifdef FPT_USER_RSEQ
 /* A thread whose area the kernel does not know: its events are slow, the others' are not. */
 static void *without_area(void *arg)
 {
@@ -3416,9 +3371,11 @@ int main(int argc, char **argv)
 #else
 	const struct CMUnitTest tests[] = {
 		COMMON_TESTS,
-#if defined(REAL_CPUS) && defined(FPT_USER_RSEQ)
+#ifdef INTERRUPTS
 		cmocka_unit_test(test_interrupted),
 		cmocka_unit_test(test_interrupted_hooks),
+#endif
+#if defined(REAL_CPUS) && defined(FPT_USER_RSEQ)
 		cmocka_unit_test(test_without_area),
 #endif
 #ifdef REAL_CPUS
