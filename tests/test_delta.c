@@ -2150,7 +2150,6 @@ static struct {
 
 static const struct scenario *s;
 static struct explore *running;
-static unsigned long total_runs, total_cut;
 
 #define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
 
@@ -2541,16 +2540,14 @@ static unsigned int build(const struct scenario *scenario)
 
 static void explore_scenario(const struct scenario *scenario, struct explore *e)
 {
-	const char *more = getenv("FPT_TEST_BOUND");
-
 	running = e;
-	e->name = scenario->name;
+	e->name = explore_name(e, scenario->name);
 	e->nr_threads = build(scenario);
 	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
 	e->setup = setup;
 	e->thread = run_thread;
 	e->check = x_check;
-	e->bound = scenario->bound < 0 || !more ? scenario->bound : scenario->bound + atoi(more);
+	e->bound = explore_bound(scenario->bound);
 	/* Counters that only add up, and what is only read here. */
 	e->quiet_memory[0].first = (const char *)x.t.percpu;
 	e->quiet_memory[0].end = (const char *)(x.t.percpu + CPUS + 1);
@@ -2561,8 +2558,6 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 		e->quiet_memory[2].end = (const char *)&x.nothing;
 	}
 	explore(e);
-	total_runs += e->runs;
-	total_cut += e->cut;
 }
 
 #define EXHAUST .bound = -1
@@ -2814,14 +2809,7 @@ static const struct scenario scenarios[] = {
 
 static void test_scenario(void **state)
 {
-	struct explore e = { .freeze = 0 };
-
-	explore_scenario(*state, &e);
-	assert_int_equal(e.failure, EXPLORE_FINE);
-	assert_true(e.runs > 0 || getenv("FPT_EXPLORE_REPLAY"));
-	if (getenv("FPT_TEST_VERBOSE"))
-		print_message("%9lu runs, %8lu cut, %.1f steps\n", e.runs, e.cut,
-			      (double)e.steps / (double)(e.runs + e.cut));
+	explore_test(explore_scenario, *state);
 }
 
 /* I4: thread 0 stops for ever, at each of its steps; the others' pages are found. */
@@ -2851,14 +2839,7 @@ static const struct scenario freezes[] = {
 
 static void test_freeze(void **state)
 {
-	struct explore e = { .freeze = 0 };
-
-	do {
-		e.freeze++;
-		explore_scenario(*state, &e);
-		assert_int_equal(e.failure, EXPLORE_FINE);
-	} while (e.froze);
-	assert_true(e.freeze > 5);
+	explore_test_frozen(explore_scenario, *state);
 }
 
 /* I6. A hook per CPU in turn, of neighbours' pages; every CPU also takes what another freed. */
@@ -3351,23 +3332,13 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_cuts),
 		cmocka_unit_test(test_orders_of_tickets),
 	};
-	size_t n = 0, i;
-	int failed;
+	size_t i;
 
-	while (tests[n].name)
-		n++;
 	for (i = 0; i < COUNT(scenarios); i++)
-		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
-						  (void *)(uintptr_t)&scenarios[i] };
+		explore_add(tests, scenarios[i].name, test_scenario, &scenarios[i]);
 	for (i = 0; i < COUNT(freezes); i++)
-		tests[n++] = (struct CMUnitTest){ freezes[i].name, test_freeze, NULL, NULL,
-						  (void *)(uintptr_t)&freezes[i] };
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = _cmocka_run_group_tests("delta", tests, n, NULL, NULL);
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
-		      total_cut);
-	return failed;
+		explore_add(tests, freezes[i].name, test_freeze, &freezes[i]);
+	return explore_main("delta", tests, argc, argv);
 #else
 	const struct CMUnitTest tests[] = {
 		COMMON_TESTS,
