@@ -1440,9 +1440,26 @@ static void lockstep_any(unsigned int cpu, unsigned int fill)
 	lockstep_event(cpu, page, size);
 }
 
-static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
+/* Random runs: so many seeds, blocks of each order up to the largest, one set and several. */
+static unsigned int lockstep_seeds(void (*run)(unsigned int order, unsigned long sets),
+				   unsigned int max_order)
 {
-	unsigned int cpu = 0, fill = 8;
+	static const unsigned int orders[] = { 0, 3, 6, 9, 10 };
+	const char *env = getenv("FPT_TEST_SEEDS");
+	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
+
+	for (i = 1; i <= seeds; i++)
+		for (o = 0; o < COUNT(orders) && orders[o] <= max_order; o++) {
+			seed = i * 1000 + o;
+			run(orders[o], 1);
+			run(orders[o], 16);
+		}
+	return seeds;
+}
+
+static void lockstep(unsigned int order, unsigned long sets)
+{
+	unsigned int cpu = 0, fill = 8, steps = 2000;
 
 	lockstep_begin(order, tracker_new(order, sets));
 	is_held = model_held;
@@ -1483,17 +1500,8 @@ static void lockstep(unsigned int order, unsigned long sets, unsigned int steps)
 
 static void test_lockstep(void **state)
 {
-	static const unsigned int orders[] = { 0, 3, 6, 9, 10 };
-	const char *env = getenv("FPT_TEST_SEEDS");
-	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
-
 	(void)state;
-	for (i = 1; i <= seeds; i++)
-		for (o = 0; o < COUNT(orders); o++) {
-			seed = i * 1000 + o;
-			lockstep(orders[o], 1, 2000);
-			lockstep(orders[o], 16, 2000);
-		}
+	lockstep_seeds(lockstep, 10);
 }
 
 /*
@@ -1688,10 +1696,11 @@ static void ticket_disturb(void)
 		       0);
 }
 
-static void lockstep_tickets(unsigned int order, unsigned long sets, unsigned int steps,
-			     unsigned long *looked_twice)
+static unsigned long looked_twice;	/* in all runs */
+
+static void lockstep_tickets(unsigned int order, unsigned long sets)
 {
-	unsigned int fill = 8, cpu = 0, r;
+	unsigned int fill = 8, cpu = 0, steps = 4000, r;
 	unsigned long b;
 
 	memset(&tickets, 0, sizeof(tickets));
@@ -1742,25 +1751,18 @@ static void lockstep_tickets(unsigned int order, unsigned long sets, unsigned in
 	if (order <= 3)
 		assert_true(tickets.cancelled && tickets.in_flight && tickets.reported &&
 			    tickets.hints);
-	*looked_twice += tickets.looked_twice;
-	*looked_twice += !front(&model.w->t)->sections;	/* no need */
+	looked_twice += tickets.looked_twice;
+	looked_twice += !front(&model.w->t)->sections;	/* no need */
 	tracker_free(model.w);
 }
 
 static void test_lockstep_tickets(void **state)
 {
-	static const unsigned int orders[] = { 0, 3, 6, 9 };
-	const char *env = getenv("FPT_TEST_SEEDS");
-	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
-	unsigned long looked_twice = 0;
+	unsigned int seeds;
 
 	(void)state;
-	for (i = 1; i <= seeds; i++)
-		for (o = 0; o < COUNT(orders); o++) {
-			seed = i * 1000 + o;
-			lockstep_tickets(orders[o], 1, 4000, &looked_twice);
-			lockstep_tickets(orders[o], 16, 4000, &looked_twice);
-		}
+	looked_twice = 0;
+	seeds = lockstep_seeds(lockstep_tickets, 9);
 	assert_true(!seeds || looked_twice > 0);
 }
 
@@ -1970,17 +1972,8 @@ static void lossy_run(unsigned int order, unsigned long sets)
 
 static void test_lossy(void **state)
 {
-	static const unsigned int orders[] = { 0, 3, 6, 9, 10 };
-	const char *env = getenv("FPT_TEST_SEEDS");
-	unsigned int seeds = env ? (unsigned int)atoi(env) : 1, i, o;
-
 	(void)state;
-	for (i = 1; i <= seeds; i++)
-		for (o = 0; o < COUNT(orders); o++) {
-			seed = i * 1000 + o;
-			lossy_run(orders[o], 1);
-			lossy_run(orders[o], 16);
-		}
+	lockstep_seeds(lossy_run, 10);
 }
 
 static bool audited_held;
