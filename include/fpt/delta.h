@@ -16,7 +16,7 @@
  *	epoch			one word for all CPUs; gen[epoch & 1] is live
  *
  *	per CPU, gen[2], one behind the other:
- *	dirty	|..1.....|	1 bit per set: it has a line
+ *	dirty	|..1.1...|	1 bit per entry: it has a line
  *	whole	|....1...|	1 bit per entry: besides, all 512 pages of its line are toggled
  *	tag	[7,e][7,c][9,e][ 0 ] ...		an entry's line number + 1, and its epoch
  *	line	[........][........][........] ...	one cache line of bits each: 512 pages
@@ -27,8 +27,13 @@
  * empty. As long as there are no more lines than entries that is the first, so that a hook looks
  * once; guests that are larger share entries and then sets.
  *
+ * A fold finds the entries by their dirty bits. Only of guests with more lines than entries it looks at
+ * tags: in others the entry's number is the line's. So with a table that has room for all lines no
+ * tag leaves its CPU.
+ *
  * An entry whose tag is not of the generation's epoch is *empty*, whatever is in its line: the owner
- * that takes it zeroes the line, and the bit of "whole", before it writes the tag. So a fold writes
+ * that takes it zeroes the line, and the bit of "whole", then sets the dirty bit, then writes the tag.
+ * Were it interrupted after the dirty bit, there would be a line of zeroes to fold. So a fold writes
  * to none of the three: it reads them, and for the next event of that entry its CPU still has them,
  * and needs no more than to tell the reporter's cache that its copy is old. The reporter clears
  * the dirty bits: of many lines in one.
@@ -62,9 +67,9 @@
  * at its own: is the block full now? The look ends at the first word that is not, so that a fold's
  * cost is by dirty line (and, for blocks of more than one line, by the full lines before that word).
  *
- * When to fold. A line that is folded comes to the reporter's CPU, with its tag: a transfer per dirty
- * line and fold, whatever the number of events, and one per line of tags. At the next event a message
- * goes to the reporter's CPU, which takes its copies away. So fold no more often than it
+ * When to fold. A line that is folded comes to the reporter's CPU: a transfer per dirty line and fold,
+ * whatever the number of events, and one per line of tags where they are looked at. At the next event a
+ * message goes to the reporter's CPU, which takes its copies away. So fold no more often than it
  * takes to keep hints fresh: let passes be due by amount, with an age for what trickles
  * (policy.amount, policy.age), rather than by a short period. And what is hot is taken again at once:
  * policy.cold leaves it with the guest. (report.h)
@@ -73,14 +78,16 @@
  *	D1  base xor all deltas is 1 for the pages that are free and 0 for those that are not, whenever no
  *	    event is under way.
  *	D2  After the fence of a fold nobody writes its generation until the epoch has moved on again.
- *	D3  A line that was given to a CPU since the generation became live has its set's dirty bit.
+ *	D3  A line that was given to a CPU since the generation became live has its entry's dirty bit.
  *	D4  While the epoch lasts, a tag that is of it stays. So a line is in no entry that comes after an
  *	    empty one.
  *	D5  A block of which a page's free has returned, and that is full, is hinted after the next fold.
- *	D6  An entry's line and bit of "whole" are 0 when its tag becomes one of the epoch, and what is in
- *	    them afterwards is of that epoch.
+ *	D6  An entry's line and bit of "whole" are 0 when it gets its dirty bit or its tag becomes one of
+ *	    the epoch, and what is in them afterwards is of that epoch.
  *	D7  In a generation that becomes live no tag is of the epoch that begins, nor of one that could be
  *	    taken for it.
+ *	D8  As long as no line's number was ever as large as there are entries, an entry's number is that
+ *	    of the only line that can be in it.
  *
  * *Presence* of a line, not its content, counts as a touch of its blocks: a page that was taken,
  * written, and freed again between two folds leaves no bit, but its memory is back on the host.
@@ -142,7 +149,7 @@
  * Progress. free, alloc: wait-free: FPT_DELTA_ATTEMPTS sections for each word or whole line, and one
  * or two before, then the slow path.
  * drain, cut: wait-free but for the fence, bounded by what is dirty. A drain that finds nothing
- * dirty: one load per CPU and 64 sets, and no fence; a cut always has its fence.
+ * dirty: one load per CPU and 64 entries, and no fence; a cut always has its fence.
  *
  * Slow path (counted): a set has no empty entry, or no section got through, or there are none
  * (fpt_sections()), or the CPU is none of those that were configured: the event toggles the base,
@@ -217,8 +224,7 @@ static inline size_t fpt_delta_gen_size(unsigned long sets)
 	unsigned long lines = sets * FPT_DELTA_WAYS;
 
 	return fpt_xbitmap_words_cost(lines * FPT_DELTA_LINE_WORDS) + fpt_xbitmap_words_cost(lines) +
-	       fpt_xbitmap_words_cost(fpt_xbitmap_words(lines)) +
-	       fpt_xbitmap_words_cost(fpt_xbitmap_words(sets));
+	       2 * fpt_xbitmap_words_cost(fpt_xbitmap_words(lines));
 }
 
 static inline size_t fpt_delta_size(const struct fpt_config *config)
@@ -251,7 +257,7 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 		struct fpt_delta_gen *g = &d->cpu[i / 2].gen[i % 2];
 
 		/* One behind the other: gen_words apart. */
-		g->dirty = fpt_xbitmap_take_words(m, fpt_xbitmap_words(sets));
+		g->dirty = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
 		g->whole = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
 		g->tag = fpt_xbitmap_take_words(m, lines);
 		g->line = fpt_xbitmap_take_words(m, lines * FPT_DELTA_LINE_WORDS);
@@ -320,11 +326,10 @@ fpt_delta_take(struct fpt_delta *d, unsigned int cpu, unsigned long e, unsigned 
 	       fpt_atomic_t *count, unsigned long n)
 {
 	struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
-	unsigned long set = line & (d->sets - 1);
 
-	/* D3, D6: the dirty bit and the zeroes come before the tag. */
-	return fpt_section_take(cpu, &d->epoch, e, &g->dirty[set / FPT_WORD_BITS],
-				1UL << set % FPT_WORD_BITS, &g->line[i * FPT_DELTA_LINE_WORDS],
+	/* D3, D6: the zeroes, then the dirty bit, then the tag. */
+	return fpt_section_take(cpu, &d->epoch, e, &g->dirty[i / FPT_WORD_BITS],
+				1UL << i % FPT_WORD_BITS, &g->line[i * FPT_DELTA_LINE_WORDS],
 				&g->whole[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, &g->tag[i],
 				now, fpt_delta_tag(line, e), count, n, word, mask);
 }
@@ -535,20 +540,17 @@ static inline int fpt_delta_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int ord
 	return fpt_delta_hook(t, pfn, order, FPT_STAT_ALLOCATED);
 }
 
-/* Fold line i of a generation that is frozen since epoch e (D2). It stays as it is. */
-static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, struct fpt_delta_gen *g,
-				       unsigned long e, unsigned long i)
+/*
+ * Fold a line, its bits and what all of them are toggled by, of a generation that is frozen (D2). It
+ * stays as it is.
+ */
+static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, unsigned long line,
+				       fpt_atomic_t *word, unsigned long all)
 {
-	unsigned long line = fpt_delta_tagged(fpt_load(&g->tag[i], relaxed), e);
-	unsigned long all = 0, number, page;
+	unsigned long number = line * FPT_DELTA_LINE_PAGES, page;
 	struct fpt_xbitmap_range *r;
 	unsigned int w;
 
-	if (!line)
-		return;
-	if (fpt_load(&g->whole[i / FPT_WORD_BITS], relaxed) >> i % FPT_WORD_BITS & 1)
-		all = ~0UL;
-	number = (line - 1) * FPT_DELTA_LINE_PAGES;
 	/* The hook that took the line knew the range, so that it is seen here. */
 	r = fpt_xbitmap_range_at(&t->back, number);
 	/* A range that was removed has no bits; its slot still has the numbers. */
@@ -556,12 +558,37 @@ static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, struct 
 		return;
 	page = number - r->index;
 	for (w = 0; w < FPT_DELTA_LINE_WORDS; w++) {
-		unsigned long bits = fpt_load(&g->line[i * FPT_DELTA_LINE_WORDS + w], relaxed);
+		unsigned long bits = fpt_load(&word[w], relaxed);
 
 		if (bits != all)
 			fpt_delta_toggle(t, r, page + w * FPT_WORD_BITS, bits ^ all);
 	}
 	fpt_delta_settle(t, here, r, page, FPT_DELTA_LINE_PAGES);
+}
+
+/*
+ * Fold what is dirty among 64 entries (as many as a word has bits) from i on, in a generation that is
+ * frozen since epoch e.
+ */
+static inline void fpt_delta_fold_some(struct fpt *t, unsigned int here, struct fpt_delta_gen *g,
+				       unsigned long e, unsigned long i, bool tags)
+{
+	unsigned long bits = fpt_load(&g->dirty[i / FPT_WORD_BITS], relaxed), whole;
+
+	if (!bits)
+		return;
+	fpt_store(&g->dirty[i / FPT_WORD_BITS], 0, relaxed);
+	whole = fpt_load(&g->whole[i / FPT_WORD_BITS], relaxed);
+	for (; bits; bits &= bits - 1) {
+		unsigned long k = i + fpt_ctz(bits), line = k + 1;
+
+		/* 0: the hook that was to take it was interrupted. Without tags: a line of zeroes. */
+		if (tags)
+			line = fpt_delta_tagged(fpt_load(&g->tag[k], relaxed), e);
+		if (line)
+			fpt_delta_fold_line(t, here, line - 1, &g->line[k * FPT_DELTA_LINE_WORDS],
+					    whole >> (k - i) & 1 ? ~0UL : 0);
+	}
 }
 
 /* D7: all tags of the generation that is frozen since epoch e, before it is live again in e + 2. */
@@ -585,7 +612,7 @@ static inline bool fpt_delta_is_dirty(struct fpt *t, struct fpt_delta *d, unsign
 	unsigned long w;
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++)
-		for (w = 0; w < fpt_xbitmap_words(d->sets); w++)
+		for (w = 0; w < fpt_xbitmap_words(d->line_mask + 1); w++)
 			if (fpt_load(&d->cpu[cpu].gen[live].dirty[w], relaxed))
 				return true;
 	return false;
@@ -599,7 +626,8 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 {
 	struct fpt_delta *d = (struct fpt_delta *)t->front[FPT_SLOT_DELTA];
 	unsigned int cpu, here = fpt_cpu(t->nr_cpus);
-	unsigned long e, w;
+	unsigned long e, i;
+	bool tags;
 
 	if (!d->sections)
 		return true;		/* the base has everything */
@@ -612,23 +640,11 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 	}
 	fpt_store(&d->epoch, e + 1, release);			/* O1 */
 	fpt_section_fence();					/* D2 */
-	for (cpu = 0; cpu < t->nr_cpus; cpu++) {
-		struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
-
-		for (w = 0; w < fpt_xbitmap_words(d->sets); w++) {
-			unsigned long bits = fpt_load(&g->dirty[w], relaxed), i;
-
-			if (!bits)
-				continue;
-			fpt_store(&g->dirty[w], 0, relaxed);
-			for (; bits; bits &= bits - 1) {
-				unsigned long set = w * FPT_WORD_BITS + fpt_ctz(bits);
-
-				for (i = 0; i < FPT_DELTA_WAYS; i++)
-					fpt_delta_fold_line(t, here, g, e, i * d->sets + set);
-			}
-		}
-	}
+	/* D8. After the fence: hooks knew the ranges of lines that they took. */
+	tags = fpt_xbitmap_end_index(&t->back) > (d->line_mask + 1) * FPT_DELTA_LINE_PAGES;
+	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+		for (i = 0; i <= d->line_mask; i += FPT_WORD_BITS)
+			fpt_delta_fold_some(t, here, &d->cpu[cpu].gen[e & 1], e, i, tags);
 	fpt_delta_sweep(t, d, e);
 	fpt_store(&d->folding, 0, release);	/* pairs with the cas of the next fold */
 	return true;

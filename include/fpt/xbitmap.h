@@ -783,18 +783,18 @@ static inline fpt_pfn_t fpt_xbitmap_update(struct fpt_xbitmap *x, fpt_pfn_t pfn,
  */
 static inline unsigned long fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, unsigned long *b)
 {
-	unsigned long i = *b, nbits[FPT_XBITMAP_MAX_LEVELS];
+	const unsigned int shift = fpt_ctz(FPT_WORD_BITS);
+	unsigned long i = *b, last = r->nr_blocks - 1;	/* of level l */
 	unsigned int l;
 
-	for (l = 0; l < r->nr_levels; l++)
-		nbits[l] = l ? fpt_xbitmap_words(nbits[l - 1]) : r->nr_blocks;
-	for (l = 0; l < r->nr_levels && i < nbits[l];) {
+	for (l = 0; l < r->nr_levels && i <= last;) {
 		unsigned long first = i / FPT_WORD_BITS;
 		unsigned long w =
 			fpt_load(&r->hinted[l][first], acquire) & (~0UL << i % FPT_WORD_BITS);
 
 		if (!w) {
 			i = first + 1;	/* nothing here: the next word's bit, one level up */
+			last >>= shift;
 			l++;
 			continue;
 		}
@@ -805,6 +805,7 @@ static inline unsigned long fpt_xbitmap_next_hint(struct fpt_xbitmap_range *r, u
 		}
 		i *= FPT_WORD_BITS;
 		l--;
+		last = (r->nr_blocks - 1) >> l * shift;
 	}
 	return 0;
 }

@@ -39,8 +39,8 @@
  *						the same, *nr = was_nr + 1, which was was_nr; but first
  *						nr[1 + was_nr] = v, which may stay, though it got no further
  *	fpt_section_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, v)
- *						the same, but first *b |= bits, *w &= ~bit, the cache line of
- *						z is zeroed, and then *t = tag, which was was_t. All of it may
+ *						the same, but first the cache line of z is zeroed, *w &= ~bit,
+ *						then *b |= bits, then *t = tag, which was was_t. All of it may
  *						stay, though it got no further
  *	fpt_section_fence()			afterwards no section completes that looked before
  *	fpt_sections()				sections and their fence are there; once per tracker

@@ -185,11 +185,11 @@ static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 	unsigned int i;
 
 	return FPT_LINUX_SECTION(cpu, e, was_e, fpt_load(t, relaxed) == was_t, {
-		fpt_store(b, fpt_load(b, relaxed) | bits, relaxed);
 		for (i = 0; i < 64 / sizeof(*z); i++)
 			fpt_store(z + i, 0, relaxed);
 		if (fpt_load(w, relaxed) & bit)
 			fpt_store(w, fpt_load(w, relaxed) & ~bit, relaxed);
+		fpt_store(b, fpt_load(b, relaxed) | bits, relaxed);
 		fpt_store(t, tag, relaxed);
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);

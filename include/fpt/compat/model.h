@@ -194,13 +194,7 @@ static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, un
 
 	if (!fpt_model_enter(&s, cpu, e, was_e, file, line) ||
 	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, t, file, line) || t->v != was_t ||
-	    !fpt_model_go_on(&s, FPT_MODEL_LOAD, b, file, line))
-		return 0;
-	now = b->v;
-	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, b, file, line))
-		return 0;
-	b->v = now | bits;
-	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, z, file, line))
+	    !fpt_model_go_on(&s, FPT_MODEL_STORE, z, file, line))
 		return 0;
 	memset(z, 0, 64);
 	if (!fpt_model_go_on(&s, FPT_MODEL_LOAD, w, file, line))
@@ -211,6 +205,12 @@ static inline unsigned long fpt_model_take(unsigned int cpu, fpt_atomic_t *e, un
 			return 0;
 		w->v = now & ~bit;
 	}
+	if (!fpt_model_go_on(&s, FPT_MODEL_LOAD, b, file, line))
+		return 0;
+	now = b->v;
+	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, b, file, line))
+		return 0;
+	b->v = now | bits;
 	if (!fpt_model_go_on(&s, FPT_MODEL_STORE, t, file, line))
 		return 0;
 	t->v = tag;

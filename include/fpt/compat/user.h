@@ -262,25 +262,25 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		"cmpq %[done], %[t]\n\t"
 		"jne 4f\n\t"
 		FPT_USER_RSEQ_INJECT(3)
-		"movq %[bits], %[done]\n\t"
-		"orq %[done], %[a]\n\t"
-		FPT_USER_RSEQ_INJECT(8)
 		"movq $0, (%[z])\n\t"
 		"movq $0, 8(%[z])\n\t"
 		"movq $0, 16(%[z])\n\t"
 		"movq $0, 24(%[z])\n\t"
-		FPT_USER_RSEQ_INJECT(9)
+		FPT_USER_RSEQ_INJECT(8)
 		"movq $0, 32(%[z])\n\t"
 		"movq $0, 40(%[z])\n\t"
 		"movq $0, 48(%[z])\n\t"
 		"movq $0, 56(%[z])\n\t"
-		FPT_USER_RSEQ_INJECT(10)
+		FPT_USER_RSEQ_INJECT(9)
 		"movq %[bit], %[done]\n\t"
 		"testq %[done], %[w]\n\t"
 		"jz 8f\n\t"
-		FPT_USER_RSEQ_INJECT(11)
+		FPT_USER_RSEQ_INJECT(10)
 		"xorq %[done], %[w]\n"
 		"8:\n\t"
+		"movq %[bits], %[done]\n\t"
+		FPT_USER_RSEQ_INJECT(11)
+		"orq %[done], %[a]\n\t"
 		"movq %[val], %[done]\n\t"
 		FPT_USER_RSEQ_INJECT(12)
 		"movq %[done], %[t]\n"
@@ -462,9 +462,6 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
 		FPT_USER_RSEQ_EQUAL("t", "was_t")
-		"ldr %[now], %[a]\n\t"
-		"orr %[now], %[now], %[bits]\n\t"
-		"str %[now], %[a]\n\t"
 		"stp xzr, xzr, [%[z]]\n\t"
 		"stp xzr, xzr, [%[z], #16]\n\t"
 		"stp xzr, xzr, [%[z], #32]\n\t"
@@ -475,6 +472,9 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		"bic %[now], %[now], %[bit]\n\t"
 		"str %[now], %[w]\n"
 		"8:\n\t"
+		"ldr %[now], %[a]\n\t"
+		"orr %[now], %[now], %[bits]\n\t"
+		"str %[now], %[a]\n\t"
 		"str %[val], %[t]\n"
 		FPT_USER_RSEQ_END
 		: [done] "=&r"(done), [now] "=&r"(now)
