@@ -217,7 +217,7 @@ static struct fpt_stats stats_of(struct tracker *w)
 /* Events that went the slow path, where there is another. */
 static void check_slow(struct tracker *w, unsigned long expected)
 {
-	if (front(&w->t)->sections)
+	if (front(&w->t)->nr_cpus)
 		assert_int_equal(stats_of(w).count[FPT_STAT_SLOW], expected);
 }
 
@@ -243,17 +243,17 @@ static void tracker_free(struct tracker *w)
 static bool delta_bit(struct fpt *t, unsigned int cpu, unsigned int gen, fpt_pfn_t pfn)
 {
 	struct fpt_xbitmap_range *r = fpt_xbitmap_range_of(&t->back, pfn);
-	struct fpt_delta_gen *g = &front(t)->cpu[cpu].gen[gen];
+	struct fpt_delta_gen g = fpt_delta_gen(front(t), cpu, gen);
 	unsigned long number = r ? r->index + (pfn - r->base) : 0, e = front(t)->epoch.v;
 	unsigned long sets = front(t)->sets, i = number / LINE % sets, bit = number % LINE;
 
 	if (!r)
 		return false;
 	for (; gen == (e & 1) && i < sets * WAYS; i += sets)
-		if (g->tag[i].v == fpt_delta_tag(number / LINE, e))
-			return ((g->line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
+		if (g.tag[i].v == fpt_delta_tag(number / LINE, e))
+			return ((g.line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
 				 bit % FPT_WORD_BITS) ^
-				(g->whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS)) & 1;
+				(g.whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS)) & 1;
 	return false;
 }
 
@@ -277,17 +277,17 @@ static const char *table_error(struct fpt *t)
 
 	for (cpu = 0; cpu < t->nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++) {
-			struct fpt_delta_gen *g = &d->cpu[cpu].gen[gen];
+			struct fpt_delta_gen g = fpt_delta_gen(d, cpu, gen);
 			bool frozen = gen != (e & 1);
 
 			for (i = 0; i < d->sets * WAYS; i++) {
-				bool dirty = g->dirty[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS & 1;
+				bool dirty = g.dirty[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS & 1;
 
 				if (frozen && dirty)
 					return "a frozen generation is dirty";
-				if (frozen && fpt_delta_tagged(g->tag[i].v, e + 1))
+				if (frozen && fpt_delta_tagged(g.tag[i].v, e + 1))
 					return "a tag is of the epoch to come";
-				line = fpt_delta_tagged(g->tag[i].v, e);
+				line = fpt_delta_tagged(g.tag[i].v, e);
 				if (frozen || !line)
 					continue;
 				if (!dirty)
@@ -296,7 +296,7 @@ static const char *table_error(struct fpt *t)
 					k = (line - 1 + way * d->sets) % (d->sets * WAYS);
 					if (k == i)
 						break;
-					if (!fpt_delta_tagged(g->tag[k].v, e))
+					if (!fpt_delta_tagged(g.tag[k].v, e))
 						return "a line comes after an empty entry";
 				}
 				if (way == WAYS)
@@ -508,7 +508,7 @@ static void test_toggle(void **state)
 			for (c = 0; c < CPUS; c++)
 				for (folds = 0; folds < 8; folds++) {
 					struct tracker *w = tracker_new(9, 1);
-					bool fast = front(&w->t)->sections;
+					bool fast = front(&w->t)->nr_cpus;
 
 					add_range(w, LINE, 2 * LINE);
 					give(w, a, LINE + 70, 0);
@@ -575,7 +575,7 @@ static void test_whole(void **state)
 {
 	struct tracker *w = tracker_new(3, 1);
 	const fpt_pfn_t at = 64 * LINE + 8, edge = 128 * LINE, last = edge + LINE;
-	bool fast = front(&w->t)->sections;
+	bool fast = front(&w->t)->nr_cpus;
 	unsigned int i;
 
 	(void)state;
@@ -590,10 +590,10 @@ static void test_whole(void **state)
 		give(w, i & 1, at, 9);
 		for (k = 0; fast && k < WAYS * FPT_DELTA_LINE_WORDS; k++) {
 			unsigned long e = front(&w->t)->epoch.v;
-			struct fpt_delta_gen *g = &front(&w->t)->cpu[go_to(i & 1)].gen[e & 1];
+			struct fpt_delta_gen g = fpt_delta_gen(front(&w->t), go_to(i & 1), e);
 
-			if (g->tag[k / FPT_DELTA_LINE_WORDS].v == fpt_delta_tag(0, e))
-				words |= g->line[k].v;
+			if (g.tag[k / FPT_DELTA_LINE_WORDS].v == fpt_delta_tag(0, e))
+				words |= g.line[k].v;
 		}
 		assert_int_equal(words, 0);
 		check_pages(w, at, LINE, true, false);
@@ -678,7 +678,7 @@ static void test_full(void **state)
 	take(w, 0, last + 102, 0);
 	check_slow(w, 3 + 2 * one);
 	check_pages(w, last + 102, 1, false, false);
-	assert_int_equal(base(w, last + 102), front(&w->t)->sections && !one);
+	assert_int_equal(base(w, last + 102), front(&w->t)->nr_cpus && !one);
 	fold(w);
 	check_pages(w, last + 102, 1, false, true);
 	check_pages(w, last + 100, 2, true, true);
@@ -746,7 +746,7 @@ static void test_blocks(void **state)
 		/* What shares a line counts as touched. */
 		for (p = 0; p < 4 * block; p += block)
 			same += (before + p) / LINE == (before + 2 * block) / LINE;
-		assert_int_equal(pass(w), front(&w->t)->sections ? same : 1);
+		assert_int_equal(pass(w), front(&w->t)->nr_cpus ? same : 1);
 		assert_int_equal(pass(w), 0);
 		check_slow(w, 0);
 		tracker_free(w);
@@ -801,7 +801,7 @@ static void test_idle(void **state)
 	give(w, 1, 7 * LINE, 0);
 	fold(w);
 	epoch = front(&w->t)->epoch.v;
-	assert_int_equal(epoch, front(&w->t)->sections);
+	assert_int_equal(epoch, front(&w->t)->nr_cpus > 0);
 #ifdef FPT_MODEL
 	epoch = fpt_model_fences;
 	fold(w);
@@ -893,7 +893,7 @@ static void test_slow_edge(void **state)
 		give(w, 0, (i + 1) * LINE, 0);
 	give(w, 0, 0, 3);
 	assert_int_equal(stats_of(w).count[FPT_STAT_SLOW],
-			 front(&w->t)->sections ? 1 : WAYS + 1);
+			 front(&w->t)->nr_cpus ? 1 : WAYS + 1);
 	check_pages(w, 4, 4, true, true);
 	tracker_free(w);
 }
@@ -1245,7 +1245,7 @@ static void model_event(unsigned int cpu, unsigned int page, unsigned int order)
 		for (l = 0; l < MAX_LINES; l++)
 			ways += l != line && model.line[cpu][l] &&
 				((l + 1) & (d->sets - 1)) == ((line + 1) & (d->sets - 1));
-		if (d->sections && (model.line[cpu][line] || ways < WAYS)) {
+		if (d->nr_cpus && (model.line[cpu][line] || ways < WAYS)) {
 			model.line[cpu][line] = true;
 			continue;
 		}
@@ -1495,7 +1495,7 @@ static void lockstep(unsigned int order, unsigned long sets)
 	model_pass();
 	lockstep_check(true);
 	assert_true(model.reported > 0 && model.refaulted > 0 && model.whole > 0);
-	assert_int_equal(model.slow > 0, sets == 1 || !front(&model.w->t)->sections);
+	assert_int_equal(model.slow > 0, sets == 1 || !front(&model.w->t)->nr_cpus);
 	is_held = NULL;
 	tracker_free(model.w);
 }
@@ -1754,7 +1754,7 @@ static void lockstep_tickets(unsigned int order, unsigned long sets)
 		assert_true(tickets.cancelled && tickets.in_flight && tickets.reported &&
 			    tickets.hints);
 	looked_twice += tickets.looked_twice;
-	looked_twice += !front(&model.w->t)->sections;	/* no need */
+	looked_twice += !front(&model.w->t)->nr_cpus;	/* no need */
 	tracker_free(model.w);
 }
 
@@ -2059,13 +2059,13 @@ static void test_audit(void **state)
 	before = stats_of(w).count[FPT_STAT_USED];
 	assert_int_equal(fpt_pass_next(&w->rep, &b), 0);
 	assert_int_equal(stats_of(w).count[FPT_STAT_USED],
-			 before + (front(&w->t)->sections ? LINE : 0));
+			 before + (front(&w->t)->nr_cpus ? LINE : 0));
 	check_pages(w, 2 * LINE, LINE, false, false);
 	is_held = NULL;
 	/* While another folds or audits. */
 	assert_int_equal(fpt_audit(&a, 1), 0);
 	front(&w->t)->folding.v = 1;
-	if (front(&w->t)->sections) {
+	if (front(&w->t)->nr_cpus) {
 		assert_int_equal(fpt_audit(&a, 1), FPT_EBUSY);
 		assert_int_equal(a.range, 0);
 		assert_int_equal(a.line, 0);
@@ -3318,7 +3318,7 @@ static void test_storm(void **state)
 			 STORM_PAGES + storm.other[0] + storm.other[1] + storm.other[2] +
 				 storm.other[3] + storm.other[4]);
 	print_message("%s: %lu signals, %lu moves, %lu folds; %lu of %lu events slow\n",
-		      front(&storm.w->t)->sections ? "restartable sections" : "atomics",
+		      front(&storm.w->t)->nr_cpus ? "restartable sections" : "atomics",
 		      storm.handled.v, storm.moved.v, storm.folds.v,
 		      stats_of(storm.w).count[FPT_STAT_SLOW],
 		      stats_of(storm.w).count[FPT_STAT_FREED] +

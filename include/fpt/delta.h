@@ -194,22 +194,16 @@ struct fpt_delta_gen {
 	fpt_atomic_t *line;
 };
 
-struct fpt_delta_cpu {
-	struct fpt_delta_gen gen[2];
-} __attribute__((aligned(FPT_CACHE_LINE)));
-
-/* What hooks need is together, and a generation is found by a multiplication, not by pointers. */
+/* What hooks need is together, and a generation is found by a multiplication, not by a pointer. */
 struct fpt_delta {
 	fpt_atomic_t epoch;
 	unsigned int nr_cpus;		/* as configured; 0: all events go the slow path */
-	bool sections;
 	fpt_atomic_t *line;		/* of the first CPU's gen[0] */
-	long tag, whole;		/* words from a generation's lines */
+	long tag, whole, dirty;		/* words from a generation's lines */
 	unsigned long gen_words;	/* from a generation to the next; CPU by CPU, two each */
 	unsigned long line_mask;	/* lines of a generation, less one */
 	unsigned long word_mask;	/* their words, less one */
 	unsigned long sets;		/* a power of two */
-	struct fpt_delta_cpu *cpu;	/* the same generations by pointers */
 	fpt_atomic_t folding __attribute__((aligned(FPT_CACHE_LINE)));
 };
 
@@ -229,9 +223,10 @@ static inline size_t fpt_delta_gen_size(unsigned long sets)
 
 static inline size_t fpt_delta_size(const struct fpt_config *config)
 {
+	unsigned int nr_cpus = fpt_sections() ? config->nr_cpus : 0;
+
 	return fpt_mem_cost(sizeof(struct fpt_delta)) +
-	       config->nr_cpus * (sizeof(struct fpt_delta_cpu) +
-				  2 * fpt_delta_gen_size(fpt_delta_sets(config)));
+	       2 * nr_cpus * fpt_delta_gen_size(fpt_delta_sets(config));
 }
 
 static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
@@ -248,27 +243,37 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 	d->line_mask = lines - 1;
 	d->word_mask = lines * FPT_DELTA_LINE_WORDS - 1;
 	d->gen_words = fpt_delta_gen_size(sets) / sizeof(fpt_atomic_t);
-	d->sections = fpt_sections();
-	d->nr_cpus = d->sections ? config->nr_cpus : 0;
-	d->cpu = (struct fpt_delta_cpu *)fpt_mem_take(m, config->nr_cpus * sizeof(*d->cpu));
-	if (!d->cpu)
-		return FPT_ENOMEM;
-	for (i = 0; i < 2 * config->nr_cpus; i++) {
-		struct fpt_delta_gen *g = &d->cpu[i / 2].gen[i % 2];
+	d->nr_cpus = fpt_sections() ? config->nr_cpus : 0;
+	for (i = 0; i < 2 * d->nr_cpus; i++) {
+		fpt_atomic_t *dirty = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
+		fpt_atomic_t *whole = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
+		fpt_atomic_t *tag = fpt_xbitmap_take_words(m, lines);
+		fpt_atomic_t *line = fpt_xbitmap_take_words(m, lines * FPT_DELTA_LINE_WORDS);
 
-		/* One behind the other: gen_words apart. */
-		g->dirty = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
-		g->whole = fpt_xbitmap_take_words(m, fpt_xbitmap_words(lines));
-		g->tag = fpt_xbitmap_take_words(m, lines);
-		g->line = fpt_xbitmap_take_words(m, lines * FPT_DELTA_LINE_WORDS);
-		if (!g->dirty || !g->whole || !g->tag || !g->line)
+		if (!dirty || !whole || !tag || !line)
 			return FPT_ENOMEM;
+		if (i)
+			continue;	/* behind the one before: gen_words apart */
+		d->line = line;
+		d->tag = tag - line;
+		d->whole = whole - line;
+		d->dirty = dirty - line;
 	}
-	d->line = d->cpu[0].gen[0].line;
-	d->tag = d->cpu[0].gen[0].tag - d->line;
-	d->whole = d->cpu[0].gen[0].whole - d->line;
 	t->front[FPT_SLOT_DELTA] = d;
 	return FPT_OK;
+}
+
+/* A CPU's generation of an epoch. */
+static inline struct fpt_delta_gen fpt_delta_gen(const struct fpt_delta *d, unsigned int cpu,
+						 unsigned long e)
+{
+	struct fpt_delta_gen g;
+
+	g.line = d->line + (2UL * cpu + (e & 1)) * d->gen_words;
+	g.tag = g.line + d->tag;
+	g.whole = g.line + d->whole;
+	g.dirty = g.line + d->dirty;
+	return g;
 }
 
 /* Pages [i, i + nr) of r were toggled in the base: the look of O2, for each of their blocks. */
@@ -325,12 +330,12 @@ fpt_delta_take(struct fpt_delta *d, unsigned int cpu, unsigned long e, unsigned 
 	       unsigned long i, unsigned long line, fpt_atomic_t *word, unsigned long mask,
 	       fpt_atomic_t *count, unsigned long n)
 {
-	struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
+	struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
 
 	/* D3, D6: the zeroes, then the dirty bit, then the tag. */
-	return fpt_section_take(cpu, &d->epoch, e, &g->dirty[i / FPT_WORD_BITS],
-				1UL << i % FPT_WORD_BITS, &g->line[i * FPT_DELTA_LINE_WORDS],
-				&g->whole[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, &g->tag[i],
+	return fpt_section_take(cpu, &d->epoch, e, &g.dirty[i / FPT_WORD_BITS],
+				1UL << i % FPT_WORD_BITS, &g.line[i * FPT_DELTA_LINE_WORDS],
+				&g.whole[i / FPT_WORD_BITS], 1UL << i % FPT_WORD_BITS, &g.tag[i],
 				now, fpt_delta_tag(line, e), count, n, word, mask);
 }
 
@@ -371,16 +376,16 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 		unsigned int cpu = fpt_section_cpu();
 		unsigned long e = fpt_load(&d->epoch, acquire);		/* O1 */
 		unsigned long i = 0, way, now = 0, tag = fpt_delta_tag(line, e), done;
-		struct fpt_delta_gen *g;
+		struct fpt_delta_gen g;
 		fpt_atomic_t *word;
 
 		if (cpu >= d->nr_cpus)
 			return false;
-		g = &d->cpu[cpu].gen[e & 1];
+		g = fpt_delta_gen(d, cpu, e);
 		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
 		for (way = 0; way < FPT_DELTA_WAYS; way++) {
 			i = (line + way * d->sets) & d->line_mask;
-			now = fpt_load(&g->tag[i], relaxed);
+			now = fpt_load(&g.tag[i], relaxed);
 			/* Empty, and so are those after it: they are taken in this order. */
 			if (now == tag || !fpt_delta_tagged(now, e))
 				break;
@@ -388,11 +393,11 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 		if (way == FPT_DELTA_WAYS)
 			return false;
 		if (whole) {
-			word = &g->whole[i / FPT_WORD_BITS];
+			word = &g.whole[i / FPT_WORD_BITS];
 			mask = 1UL << i % FPT_WORD_BITS;
 		} else {
-			word = &g->line[i * FPT_DELTA_LINE_WORDS +
-					number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS];
+			word = &g.line[i * FPT_DELTA_LINE_WORDS +
+				       number / FPT_WORD_BITS % FPT_DELTA_LINE_WORDS];
 		}
 		done = fpt_delta_section(t, d, cpu, e, now, tag, i, line, word, mask, stat, *n);
 		if (done)
@@ -454,7 +459,8 @@ fpt_delta_first(struct fpt *t, struct fpt_xbitmap_range *r, fpt_pfn_t pfn, bool 
 	unsigned long number = pfn + r->number, line = number / FPT_DELTA_LINE_PAGES;
 	unsigned long e, i, w, now, tag, done;
 	unsigned int cpu = fpt_section_cpu();
-	fpt_atomic_t *lines, *word;
+	struct fpt_delta_gen g;
+	fpt_atomic_t *word;
 
 	if (FPT_UNLIKELY(cpu >= d->nr_cpus))
 		return false;
@@ -463,12 +469,12 @@ fpt_delta_first(struct fpt *t, struct fpt_xbitmap_range *r, fpt_pfn_t pfn, bool 
 	w = number / FPT_WORD_BITS & d->word_mask;
 	i = w / FPT_DELTA_LINE_WORDS;
 	e = fpt_load(&d->epoch, acquire);	/* O1 */
-	lines = d->line + (2UL * cpu + (e & 1)) * d->gen_words;
-	now = fpt_load(lines + d->tag + i, relaxed);
+	g = fpt_delta_gen(d, cpu, e);
+	now = fpt_load(&g.line[d->tag + (long)i], relaxed);	/* g.tag[i], an addition less */
 	tag = fpt_delta_tag(line, e);
 	if (FPT_UNLIKELY(now != tag && (!take || fpt_delta_tagged(now, e))))
 		return false;
-	word = lines + (whole ? (unsigned long)d->whole + i / FPT_WORD_BITS : w);
+	word = whole ? &g.whole[i / FPT_WORD_BITS] : &g.line[w];
 	done = fpt_delta_section(t, d, cpu, e, take ? now : tag, tag, i, line, word,
 				 1UL << (whole ? i : number) % FPT_WORD_BITS, stat, *n);
 	if (FPT_LIKELY(done))
@@ -570,8 +576,9 @@ static inline void fpt_delta_fold_line(struct fpt *t, unsigned int here, unsigne
  * Fold what is dirty among 64 entries (as many as a word has bits) from i on, in a generation that is
  * frozen since epoch e.
  */
-static inline void fpt_delta_fold_some(struct fpt *t, unsigned int here, struct fpt_delta_gen *g,
-				       unsigned long e, unsigned long i, bool tags)
+static inline void fpt_delta_fold_some(struct fpt *t, unsigned int here,
+				       const struct fpt_delta_gen *g, unsigned long e,
+				       unsigned long i, bool tags)
 {
 	unsigned long bits = fpt_load(&g->dirty[i / FPT_WORD_BITS], relaxed), whole;
 
@@ -592,29 +599,35 @@ static inline void fpt_delta_fold_some(struct fpt *t, unsigned int here, struct 
 }
 
 /* D7: all tags of the generation that is frozen since epoch e, before it is live again in e + 2. */
-static inline void fpt_delta_sweep(struct fpt *t, struct fpt_delta *d, unsigned long e)
+static inline void fpt_delta_sweep(struct fpt_delta *d, unsigned long e)
 {
 	unsigned int cpu;
 	unsigned long i;
 
 	if (fpt_delta_epoch(e + 2) > 1)
 		return;
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
+		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+
 		for (i = 0; i <= d->line_mask; i++)
-			if (fpt_load(&d->cpu[cpu].gen[e & 1].tag[i], relaxed))
-				fpt_store(&d->cpu[cpu].gen[e & 1].tag[i], 0, relaxed);
+			if (fpt_load(&g.tag[i], relaxed))
+				fpt_store(&g.tag[i], 0, relaxed);
+	}
 }
 
-/* Has any CPU's live generation a line? */
-static inline bool fpt_delta_is_dirty(struct fpt *t, struct fpt_delta *d, unsigned long live)
+/* Has any CPU's generation of epoch e a line? */
+static inline bool fpt_delta_is_dirty(struct fpt_delta *d, unsigned long e)
 {
 	unsigned int cpu;
 	unsigned long w;
 
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
+		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+
 		for (w = 0; w < fpt_xbitmap_words(d->line_mask + 1); w++)
-			if (fpt_load(&d->cpu[cpu].gen[live].dirty[w], relaxed))
+			if (fpt_load(&g.dirty[w], relaxed))
 				return true;
+	}
 	return false;
 }
 
@@ -629,12 +642,12 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 	unsigned long e, i;
 	bool tags;
 
-	if (!d->sections)
+	if (!d->nr_cpus)
 		return true;		/* the base has everything */
 	if (!fpt_cas(&d->folding, 0, 1, acq_rel))
 		return false;
 	e = fpt_load(&d->epoch, relaxed);
-	if (!always && !fpt_delta_is_dirty(t, d, e & 1)) {
+	if (!always && !fpt_delta_is_dirty(d, e)) {
 		fpt_store(&d->folding, 0, release);
 		return true;
 	}
@@ -642,10 +655,13 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 	fpt_section_fence();					/* D2 */
 	/* D8. After the fence: hooks knew the ranges of lines that they took. */
 	tags = fpt_xbitmap_end_index(&t->back) > (d->line_mask + 1) * FPT_DELTA_LINE_PAGES;
-	for (cpu = 0; cpu < t->nr_cpus; cpu++)
+	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
+		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+
 		for (i = 0; i <= d->line_mask; i += FPT_WORD_BITS)
-			fpt_delta_fold_some(t, here, &d->cpu[cpu].gen[e & 1], e, i, tags);
-	fpt_delta_sweep(t, d, e);
+			fpt_delta_fold_some(t, here, &g, e, i, tags);
+	}
+	fpt_delta_sweep(d, e);
 	fpt_store(&d->folding, 0, release);	/* pairs with the cas of the next fold */
 	return true;
 }
