@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /*
- * push.c - push/...: what all of them share, and push/array
+ * push.c - push/...: what all of them share, push/array, and push/section
  */
 #include <fpt/fpt.h>
 
@@ -20,7 +20,7 @@ struct push {
 	unsigned int nr_threads;
 	bool wrong;
 	struct push_thread *thread;
-	const uint32_t **pushed;	/* per thread: in this round */
+	const uint32_t **pushed;	/* per thread: in this round; then NULL */
 };
 
 static void push_run(void *instance, struct bench_thread *thread)
@@ -82,7 +82,7 @@ static void *push_setup(const struct bench *b, unsigned int nr_threads)
 	x->peer = b->what;
 	x->nr_threads = nr_threads;
 	x->thread = bench_memory(nr_threads * sizeof(*x->thread));
-	x->pushed = bench_memory(nr_threads * sizeof(*x->pushed));
+	x->pushed = bench_memory((nr_threads + 1) * sizeof(*x->pushed));
 	ok = x->thread && x->pushed && (x->instance = x->peer->create(nr_threads));
 	for (i = 0; ok && i < nr_threads; i++) {
 		ok = (x->thread[i].page = malloc(nr * sizeof(uint32_t)));
@@ -205,7 +205,59 @@ static const struct push_peer push_array = {
 	"push/array", push_array_create, push_array_push, push_array_take, push_array_destroy,
 };
 
+#if defined(FPT_USER_RSEQ) && !defined(FPT_VIRTUAL_CPUS)
+#define PUSH_SECTION
+/* The section of the array's append and nothing else: no range, no neighbours, room for all. */
+struct push_section {
+	fpt_atomic_t epoch __attribute__((aligned(64)));
+	fpt_atomic_t count __attribute__((aligned(64)));
+	fpt_atomic_t slot[1 + PUSH_ROUND];	/* how many, then they */
+};
+
+static void *push_section_create(unsigned int nr_threads)
+{
+	return fpt_sections() ? bench_memory(nr_threads * sizeof(struct push_section)) : NULL;
+}
+
+static bool push_section_push(void *instance, unsigned int thread, uint32_t page)
+{
+	struct push_section *s = (struct push_section *)instance + thread;
+	unsigned long done, n = 1;
+
+	do {
+		done = fpt_section_append(fpt_section_cpu(), &s->epoch, 0, &s->count, n, s->slot,
+					  fpt_load(&s->slot[0], relaxed), page);
+		if (done)
+			n = 0;
+	} while (done != FPT_SECTION_DONE);
+	return true;
+}
+
+static uint64_t push_section_take(void *instance, const uint32_t *const *page, uint64_t *sum)
+{
+	struct push_section *s = instance;
+	uint64_t nr = 0, i;
+
+	for (; *page; page++, s++) {
+		if (fpt_load(&s->count, relaxed) != fpt_load(&s->slot[0], relaxed))
+			return 0;
+		for (i = 1; i <= fpt_load(&s->slot[0], relaxed); i++, nr++)
+			*sum += fpt_load(&s->slot[i], relaxed);
+		fpt_store(&s->count, 0, relaxed);
+		fpt_store(&s->slot[0], 0, relaxed);
+	}
+	return nr;
+}
+
+static const struct push_peer push_section = {
+	"push/section", push_section_create, push_section_push, push_section_take, free,
+};
+#endif
+
 void bench_pushes(void)
 {
 	bench_push(&push_array);
+#ifdef PUSH_SECTION
+	bench_push(&push_section);
+#endif
 }

@@ -38,6 +38,7 @@ row("delta hook, same_block, 2 CPUs / 1 CPU, of that of rseq or"; 1.1; "x";
 	     (.[0] / .[1]) / (.[2] / .[3]))),
 row("delta hook, same_block, 2 CPUs / flat atomic bitmap"; 0.2; "x"; of(ns($same; 2); ns("hook/atomic/same_block"; 2))),
 row("array append / ck_ring SPSC enqueue, 1 CPU"; 1.5; "x"; of(ns("push/array"; 1); ns("push/ck_ring_spsc"; 1))),
+row("its section alone / ck_ring SPSC enqueue, 1 CPU"; null; "x"; of(ns("push/section"; 1); ns("push/ck_ring_spsc"; 1))),
 row("dispatch through ops - static, 1 CPU"; 1; "ns";
     together([ns("dispatch/ops"; 1), ns("dispatch/static"; 1)]; .[0] - .[1])),
 row("delta, event of order 9 / of order 0, 1 CPU"; 2; "x"; of(ns("event/delta/order9"; 1); ns("event/delta/order0"; 1))),

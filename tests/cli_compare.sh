@@ -63,6 +63,15 @@ check "two traces: two results" json '.results | length == 2' two.json
 check "two traces: the same quality" json \
 	'[.results[] | del(.ns_per_event, .reporter_ns_per_event, .wait_ns_per_event)] | .[0] == .[1]' two.json
 
+for lines in 4 1024; do
+	run compare --tracker delta --policy lines=$lines "$trace" --json lines-$lines.json
+	check "delta of $lines lines: status" status_is 0
+	check "delta of $lines lines: the policy" json ".results[0].policy.lines == $lines" lines-$lines.json
+done
+check "few lines: slow events, less memory, the same quality" json -s 'map(.results[0]) |
+	.[0].slow_events > 0 and .[1].slow_events == 0 and .[0].metadata_bytes < .[1].metadata_bytes and
+	.[0].recall == .[1].recall and .[0].data_loss == 0' lines-4.json lines-1024.json
+
 run compare --tracker xbitmap,xbitmap2019,buddy --policy \
 	protocol=ticket,expedite=1,ahead=2,again=0,batch=4,in_flight_mib=64,latency_ms=20,amount_mib=2,age_ms=300,granule=65536 \
 	"$trace" --json ticket.json
@@ -143,6 +152,8 @@ bad "policy out of bounds" 2 "batch is '33'" --policy batch=33 "$trace"
 bad "policy with rubbish" 2 "batch is '3x'" --policy batch=3x "$trace"
 bad "unknown discard" 2 "discard is 'no'" --policy discard=no "$trace"
 bad "unknown protocol" 2 "there are isolate, ticket, hints" --policy protocol=none "$trace"
+bad "lines that are no power of two" 2 "power of two" --policy lines=1000 "$trace"
+bad "fewer lines than ways" 2 "lines" --policy lines=2 "$trace"
 bad "granule that is no power of two" 2 "power of two" --policy granule=5000 "$trace"
 bad "granule above a block" 1 "larger than a block" --policy granule=65536 --order 3 "$trace"
 bad "tickets and the array" 1 "array: .*only protocol=isolate" --tracker array --policy protocol=ticket "$trace"

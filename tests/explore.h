@@ -16,6 +16,9 @@
  *			primitives, too, or together with an access that all who look share.
  *
  * Sequentially consistent bugs only. To be included first, by one source file: the test.
+ *
+ * A test of many scenarios has a "struct scenario" of its own, and a function that explores one. The
+ * rest is the same for all, at the end: names, bounds, stopped threads, the program.
  */
 #ifndef FPT_TESTS_EXPLORE_H
 #define FPT_TESTS_EXPLORE_H
@@ -27,9 +30,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <ucontext.h>
 #include <unistd.h>
+#include <cmocka.h>
 
 /* Switching with swapcontext() enters the kernel, but it is what AddressSanitizer understands. */
 #if defined(__SANITIZE_ADDRESS__)
@@ -102,6 +110,10 @@ static struct {
 	struct explore_choice choice[EXPLORE_MAX_STEPS];
 	struct explore_thread thread[EXPLORE_MAX_THREADS];
 } explorer;
+
+static struct {
+	unsigned long runs, cut;	/* of all explorations */
+} explore_total;
 
 static void explore_print_choices(void)
 {
@@ -433,6 +445,100 @@ static void explore(struct explore *e)
 		explorer.recorded = explorer.depth;
 	} while (explorer.depth && !e->failure && !explorer.replay);
 	explorer.e = NULL;
+	explore_total.runs += e->runs;
+	explore_total.cut += e->cut;
+}
+
+/*
+ * Tests of scenarios.
+ */
+struct scenario;
+typedef void explore_scenario_t(const struct scenario *scenario, struct explore *e);
+typedef void explore_test_t(explore_scenario_t *run, const struct scenario *scenario);
+
+/* A name for e: by it a run is repeated. Until the next. */
+static inline const char *explore_name(const struct explore *e, const char *scenario)
+{
+	static char name[80];
+	int n = snprintf(name, sizeof(name), "%s%s", scenario,
+			 fpt_model_no_sections ? ", no sections" : "");
+
+	if (e->freeze && n > 0 && (size_t)n < sizeof(name))
+		snprintf(name + n, sizeof(name) - (size_t)n, ", step %u", e->freeze);
+	return name;
+}
+
+/* A bound, with what FPT_TEST_BOUND adds to it. */
+static inline int explore_bound(int bound)
+{
+	const char *more = getenv("FPT_TEST_BOUND");
+
+	if (bound < 0 || !more)
+		return bound;
+	bound += atoi(more);
+	return bound > 0 ? bound : 0;
+}
+
+static inline void explore_test(explore_scenario_t *run, const struct scenario *scenario)
+{
+	struct explore e = { .freeze = 0 };
+
+	run(scenario, &e);
+	assert_int_equal(e.failure, EXPLORE_FINE);
+	assert_true(e.runs > 0 || getenv("FPT_EXPLORE_REPLAY"));
+	if (getenv("FPT_TEST_VERBOSE"))
+		print_message("%9lu runs, %8lu cut, %5.1f steps\n", e.runs, e.cut,
+			      e.runs ? (double)e.steps / (double)(e.runs + e.cut) : 0);
+}
+
+/* I4: thread 0 is stopped for ever, at each of its steps. */
+static inline void explore_test_frozen(explore_scenario_t *run, const struct scenario *scenario)
+{
+	struct explore e = { .freeze = 0 };
+	bool replay = getenv("FPT_EXPLORE_REPLAY");
+
+	do {
+		e.freeze++;
+		run(scenario, &e);
+		assert_int_equal(e.failure, EXPLORE_FINE);
+	} while (e.froze || (replay && e.freeze < 100));
+	assert_true(e.freeze > 5);
+}
+
+/* Either, with sections and without. */
+static inline void explore_twice(explore_test_t *test, explore_scenario_t *run,
+				 const struct scenario *scenario)
+{
+	test(run, scenario);
+	fpt_model_no_sections = true;
+	test(run, scenario);
+	fpt_model_no_sections = false;
+}
+
+/* One test more. The last of tests, which have room, is the last with a function. */
+static inline void explore_add(struct CMUnitTest *tests, const char *name, CMUnitTestFunction test,
+			       const struct scenario *scenario)
+{
+	while (tests->test_func)
+		tests++;
+	*tests = (struct CMUnitTest){ name, test, NULL, NULL, (void *)(uintptr_t)scenario };
+}
+
+/* The program. An argument is a pattern of tests to run. */
+static inline int explore_main(const char *name, const struct CMUnitTest *tests, int argc,
+			       char **argv)
+{
+	size_t n = 0;
+	int failed;
+
+	while (tests[n].test_func)
+		n++;
+	if (argc > 1)
+		cmocka_set_test_filter(argv[1]);
+	failed = _cmocka_run_group_tests(name, tests, n, NULL, NULL);
+	print_message("%lu interleavings, %lu more cut short as repetitions\n",
+		      explore_total.runs, explore_total.cut);
+	return failed;
 }
 
 #endif

@@ -89,7 +89,7 @@ static struct world {
 static struct reporting reporting[EXPLORE_MAX_THREADS + 1];
 static struct fpt_mem module_memory[POOL_MODULES];
 static const struct scenario *s;
-static unsigned long total_runs;
+static bool plugged;
 
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
@@ -219,8 +219,8 @@ static void setup(void *arg)
 	memcpy(reporting, image.reporting, sizeof(reporting));
 }
 
-/* Modules are POOL_MODULE_PAGES apart, but for those that "before" plugs in. */
-static unsigned int build(const struct scenario *scenario, bool plug)
+/* Modules are POOL_MODULE_PAGES apart when they are plugged in here, and not by "before". */
+static unsigned int build(const struct scenario *scenario)
 {
 	unsigned int i, nr_threads = 0;
 
@@ -232,7 +232,7 @@ static unsigned int build(const struct scenario *scenario, bool plug)
 	for (i = 0; i < POOL_MODULES; i++) {
 		module_memory[i] =
 			pool_donate(fpt_range_size(&pool.t, 0, POOL_MODULE_PAGES, true));
-		if (plug)
+		if (plugged)
 			run_op(&(struct op)PLUG(i, 64 + i * POOL_MODULE_PAGES, POOL_MODULE_PAGES),
 			       NULL);
 	}
@@ -245,55 +245,43 @@ static unsigned int build(const struct scenario *scenario, bool plug)
 	return nr_threads;
 }
 
-static void explore_scenario(const struct scenario *scenario, bool plug)
+static void explore_scenario(const struct scenario *scenario, struct explore *e)
 {
-	const char *more = getenv("FPT_TEST_BOUND");
-	struct explore e = { .name = scenario->name, .setup = setup, .thread = run_thread,
-			     .check = check, .bound = scenario->bound };
-
 	fpt_model_rcu_synchronize = FPT_RCU_WAITS ? synchronize : NULL;
-	e.nr_threads = build(scenario, plug);
-	memcpy(e.cpu, scenario->cpu, sizeof(e.cpu));
-	if (more)
-		e.bound = e.bound + atoi(more) > 0 ? e.bound + atoi(more) : 0;
-	e.quiet_memory[0].first = (const char *)pool.t.percpu;
-	e.quiet_memory[0].end = (const char *)(pool.t.percpu + pool.t.nr_cpus);
-	e.quiet_memory[1].first = (const char *)pool.first;
-	e.quiet_memory[1].end = (const char *)&pool.arena_used;
-	explore(&e);
-	total_runs += e.runs;
-	if (getenv("FPT_TEST_VERBOSE"))
-		print_message("%9lu runs, %5.1f steps\n", e.runs,
-			      e.runs ? (double)e.steps / (double)e.runs : 0);
-	assert_int_equal(e.failure, EXPLORE_FINE);
+	e->name = explore_name(e, scenario->name);
+	e->nr_threads = build(scenario);
+	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
+	e->setup = setup;
+	e->thread = run_thread;
+	e->check = check;
+	e->bound = explore_bound(scenario->bound);
+	e->quiet_memory[0].first = (const char *)pool.t.percpu;
+	e->quiet_memory[0].end = (const char *)(pool.t.percpu + pool.t.nr_cpus);
+	e->quiet_memory[1].first = (const char *)pool.first;
+	e->quiet_memory[1].end = (const char *)&pool.arena_used;
+	explore(e);
 }
 
 /* Fronts have a way without sections, too. */
 static void run_scenario(const struct scenario *scenario, bool plug)
 {
-	explore_scenario(scenario, plug);
-	fpt_model_no_sections = true;
-	explore_scenario(scenario, plug);
-	fpt_model_no_sections = false;
+	plugged = plug;
+	explore_twice(explore_test, explore_scenario, scenario);
 }
 
-/* The program: a test of each scenario. An argument is a pattern of those to run. */
+/* The program: a test of each scenario. */
 static int run_scenarios(int argc, char **argv, const struct scenario *scenario, size_t nr,
 			 CMUnitTestFunction test)
 {
-	struct CMUnitTest *tests = calloc(nr, sizeof(*tests));
+	struct CMUnitTest *tests = calloc(nr + 1, sizeof(*tests));
 	size_t i;
 	int failed;
 
 	if (!tests)
 		return 1;
 	for (i = 0; i < nr; i++)
-		tests[i] = (struct CMUnitTest){ scenario[i].name, test, NULL, NULL,
-						(void *)(uintptr_t)&scenario[i] };
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = _cmocka_run_group_tests("scenarios", tests, nr, NULL, NULL);
-	print_message("%lu interleavings\n", total_runs);
+		explore_add(tests, scenario[i].name, test, &scenario[i]);
+	failed = explore_main("scenarios", tests, argc, argv);
 	free(tests);
 	return failed;
 }

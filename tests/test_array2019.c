@@ -1124,13 +1124,13 @@ static void check(void *arg)
 		wrong("claims are not accounted for");
 }
 
-static void explore_scenario(struct explore *e)
+static void explore_scenario(const struct scenario *scenario, struct explore *e)
 {
-	const char *more = getenv("FPT_TEST_BOUND");
 	const struct op *op;
 	unsigned int i;
 
-	e->name = s->name;
+	s = scenario;
+	e->name = explore_name(e, s->name);
 	begin(2, s->entries);
 	for (op = s->before; op->what != END; op++)
 		run_op(op, 0);
@@ -1144,9 +1144,7 @@ static void explore_scenario(struct explore *e)
 	e->thread = run_thread;
 	e->check = check;
 	e->arg = &e->froze;
-	e->bound = s->bound;
-	if (more && e->bound >= 0)
-		e->bound = e->bound + atoi(more) > 0 ? e->bound + atoi(more) : 0;
+	e->bound = explore_bound(s->bound);
 	/* Counters, which are added to only; and the ranges, which stay. */
 	e->quiet_memory[0].first = (const char *)w.t.percpu;
 	e->quiet_memory[0].end = (const char *)(w.t.percpu + w.t.nr_cpus);
@@ -1214,23 +1212,14 @@ static const struct scenario scenarios[] = {
 	  .thread = { { REPORT(0) }, { GIVE(2) }, { GIVE(3) }, { REPORT(0) } } },
 };
 
-static unsigned long total_runs, total_cut;
-
 static void test_scenario(void **state)
 {
-	struct explore e = { .name = NULL };
-	unsigned int freeze = 0;
+	const struct scenario *scenario = *state;
 
-	s = *state;
-	do {
-		memset(&e, 0, sizeof(e));
-		e.freeze = s->freezes ? ++freeze : 0;
-		explore_scenario(&e);
-		assert_int_equal(e.failure, EXPLORE_FINE);
-		total_runs += e.runs;
-		total_cut += e.cut;
-	} while (e.froze);
-	assert_true(!s->freezes || freeze > 5);
+	if (scenario->freezes)
+		explore_test_frozen(explore_scenario, scenario);
+	else
+		explore_test(explore_scenario, scenario);
 }
 
 /* I6: hooks of two CPUs write no line in common. */
@@ -1426,21 +1415,16 @@ int main(int argc, char **argv)
 #endif
 	};
 	size_t n = 0;
-	int failed;
 
+#ifdef FPT_MODEL
+	for (; n < COUNT(scenarios); n++)
+		explore_add(tests, scenarios[n].name, test_scenario, &scenarios[n]);
+	return explore_main("array2019", tests, argc, argv);
+#else
 	while (tests[n].test_func)
 		n++;
-#ifdef FPT_MODEL
-	for (size_t i = 0; i < COUNT(scenarios); i++)
-		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
-						  (void *)(uintptr_t)&scenarios[i] };
-#endif
 	if (argc > 1)
 		cmocka_set_test_filter(argv[1]);
-	failed = _cmocka_run_group_tests("array2019", tests, n, NULL, NULL);
-#ifdef FPT_MODEL
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
-		      total_cut);
+	return _cmocka_run_group_tests("array2019", tests, n, NULL, NULL);
 #endif
-	return failed;
 }

@@ -837,7 +837,6 @@ static struct {
 static const struct scenario *s;
 static struct explore *running;
 static bool drains;		/* in some thread */
-static unsigned long total_runs, total_cut;
 
 #define wrong(...) explore_fail(EXPLORE_WRONG, __VA_ARGS__)
 
@@ -1034,12 +1033,7 @@ static unsigned int build(const struct scenario *scenario)
 
 static void explore_scenario(const struct scenario *scenario, struct explore *e)
 {
-	const char *more = getenv("FPT_TEST_BOUND");
-	static char name[80];
-
-	snprintf(name, sizeof(name), "%s%s", scenario->name,
-		 fpt_model_no_sections ? ", no sections" : "");
-	e->name = name;
+	e->name = explore_name(e, scenario->name);
 	e->nr_threads = build(scenario);
 	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
 	e->setup = setup;
@@ -1049,16 +1043,13 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	/* Sections conflict with whatever is done on their CPU: too many orders. */
 	if (!fpt_model_no_sections && (e->bound < 0 || e->bound > 2))
 		e->bound = e->nr_threads > 2 ? 2 : 3;
-	if (e->bound >= 0 && more)
-		e->bound += atoi(more);
+	e->bound = explore_bound(e->bound);
 	e->quiet_memory[0].first = (const char *)x.t.percpu;
 	e->quiet_memory[0].end = (const char *)(x.t.percpu + x.t.nr_cpus);
 	e->quiet_memory[1].first = (const char *)&x.t.back.nr_ranges;
 	e->quiet_memory[1].end = e->quiet_memory[1].first + sizeof(x.t.back.nr_ranges);
 	running = e;
 	explore(e);
-	total_runs += e->runs;
-	total_cut += e->cut;
 }
 
 /* Bytes: of levels 0 and 1, and half of level 2's. */
@@ -1269,20 +1260,7 @@ static const struct scenario scenarios[] = {
 
 static void test_scenario(void **state)
 {
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
-		struct explore e = { .freeze = 0 };
-
-		fpt_model_no_sections = i;
-		explore_scenario(*state, &e);
-		assert_int_equal(e.failure, EXPLORE_FINE);
-		assert_true(e.runs > 0 || getenv("FPT_EXPLORE_REPLAY"));
-		if (getenv("FPT_TEST_VERBOSE"))
-			print_message("%9lu runs, %8lu cut, %.1f steps\n", e.runs, e.cut,
-				      (double)e.steps / (double)(e.runs + e.cut));
-	}
-	fpt_model_no_sections = false;
+	explore_twice(explore_test, explore_scenario, *state);
 }
 
 /* I4: thread 0 stops for ever, at each of its steps; the others' pages are found. */
@@ -1319,20 +1297,7 @@ static const struct scenario freezes[] = {
 
 static void test_freeze(void **state)
 {
-	unsigned int i;
-
-	for (i = 0; i < 2; i++) {
-		struct explore e = { .freeze = 0 };
-
-		fpt_model_no_sections = i;
-		do {
-			e.freeze++;
-			explore_scenario(*state, &e);
-			assert_int_equal(e.failure, EXPLORE_FINE);
-		} while (e.froze);
-		assert_true(e.freeze > 5);
-	}
-	fpt_model_no_sections = false;
+	explore_twice(explore_test_frozen, explore_scenario, *state);
 }
 
 /* I6. A hook per CPU in turn; the CPUs' pages are neighbours; every CPU also takes what its neighbour freed. */
@@ -1496,26 +1461,18 @@ static void test_hook_steps(void **state)
 /* An argument is a pattern of tests to run. */
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[3 + COUNT(scenarios) + COUNT(freezes)] = {
+	struct CMUnitTest tests[3 + COUNT(scenarios) + COUNT(freezes) + 1] = {
 		cmocka_unit_test(test_private_lines),
 		cmocka_unit_test(test_drain_visits),
 		cmocka_unit_test(test_hook_steps),
 	};
-	size_t n = 3, i;
-	int failed;
+	size_t i;
 
 	for (i = 0; i < COUNT(scenarios); i++)
-		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
-						  (void *)(uintptr_t)&scenarios[i] };
+		explore_add(tests, scenarios[i].name, test_scenario, &scenarios[i]);
 	for (i = 0; i < COUNT(freezes); i++)
-		tests[n++] = (struct CMUnitTest){ freezes[i].name, test_freeze, NULL, NULL,
-						  (void *)(uintptr_t)&freezes[i] };
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
-		      total_cut);
-	return failed;
+		explore_add(tests, freezes[i].name, test_freeze, &freezes[i]);
+	return explore_main("bitmap", tests, argc, argv);
 }
 
 #else

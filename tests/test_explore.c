@@ -143,7 +143,6 @@ static unsigned int event_page[EXPLORE_MAX_THREADS * MAX_OPS + MAX_OPS], nr_even
 static bool submits;				/* somebody does, in this scenario */
 static unsigned long late;			/* pages that are acknowledged late */
 static struct explore *running;
-static unsigned long total_runs, total_cut, total_steps;
 
 static bool is_event(const struct op *op)
 {
@@ -709,10 +708,7 @@ static unsigned int build(const struct scenario *scenario)
 
 static void explore_scenario(const struct scenario *scenario, struct explore *e)
 {
-	const char *more = getenv("FPT_TEST_BOUND");
-
-	if (!e->name)
-		e->name = scenario->name;
+	e->name = explore_name(e, scenario->name);
 	e->nr_threads = build(scenario);
 	memcpy(e->cpu, scenario->cpu, sizeof(e->cpu));
 	e->setup = setup;
@@ -722,8 +718,7 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	/* Sections conflict with whatever is done on their CPU: too many orders. */
 	if (e->bound < 0 && scenario->ops == &fpt_array_ops && !fpt_model_no_sections)
 		e->bound = 3;
-	if (more && e->bound >= 0)
-		e->bound = e->bound + atoi(more) > 0 ? e->bound + atoi(more) : 0;
+	e->bound = explore_bound(e->bound);
 	e->quiet_memory[0].first = (const char *)w.t.percpu;
 	e->quiet_memory[0].end = (const char *)(w.t.percpu + w.t.nr_cpus);
 	e->quiet_memory[1].first = (const char *)&w.t.back.nr_ranges;
@@ -734,9 +729,6 @@ static void explore_scenario(const struct scenario *scenario, struct explore *e)
 	}
 	running = e;
 	explore(e);
-	total_runs += e->runs;
-	total_cut += e->cut;
-	total_steps += e->steps;
 }
 
 #define X(order_, nr) .ops = &fpt_xbitmap_ops, .order = order_, .nr_pages = nr
@@ -1070,30 +1062,18 @@ static const struct scenario scenarios[] = {
 	  .thread = { { USE_WAIT(0, 0) }, { USE(1, 0) }, { SUBMIT, COMPLETE } } },
 };
 
-static void run_scenario(const struct scenario *scenario, const char *name)
+/* The array has a way without sections, too. */
+static void explore_ways(explore_test_t *test, const struct scenario *scenario)
 {
-	struct explore e = { .name = name };
-
-	explore_scenario(scenario, &e);
-	assert_int_equal(e.failure, EXPLORE_FINE);
-	if (getenv("FPT_TEST_VERBOSE"))
-		print_message("%9lu runs, %8lu cut, %5.1f steps\n", e.runs, e.cut,
-			      e.runs ? (double)e.steps / (double)(e.runs + e.cut) : 0);
+	if (scenario->ops == &fpt_array_ops)
+		explore_twice(test, explore_scenario, scenario);
+	else
+		test(explore_scenario, scenario);
 }
 
-/* The array has a way without sections, too. */
 static void test_scenario(void **state)
 {
-	const struct scenario *scenario = *state;
-	char name[80];
-
-	run_scenario(scenario, scenario->name);
-	if (scenario->ops != &fpt_array_ops)
-		return;
-	snprintf(name, sizeof(name), "%s, no sections", scenario->name);
-	fpt_model_no_sections = true;
-	run_scenario(scenario, name);
-	fpt_model_no_sections = false;
+	explore_ways(explore_test, *state);
 }
 
 /*
@@ -1128,33 +1108,9 @@ static const struct scenario freezes[] = {
 	  .thread = { { CLAIM, HAND_OVER, COMPLETE }, { USE(0, 0), USE(2, 0) }, { PASS } } },
 };
 
-static void freeze(const struct scenario *scenario, const char *how)
-{
-	struct explore e = { .freeze = 0 };
-	char name[80];
-
-	bool replay = getenv("FPT_EXPLORE_REPLAY");
-
-	do {
-		e.freeze++;
-		snprintf(name, sizeof(name), "%s%s, step %u", scenario->name, how, e.freeze);
-		e.name = name;
-		explore_scenario(scenario, &e);
-		assert_int_equal(e.failure, EXPLORE_FINE);
-	} while (e.froze || (replay && e.freeze < 100));
-	assert_true(e.freeze > 5);
-}
-
 static void test_freeze(void **state)
 {
-	const struct scenario *scenario = *state;
-
-	freeze(scenario, "");
-	if (scenario->ops != &fpt_array_ops)
-		return;
-	fpt_model_no_sections = true;
-	freeze(scenario, ", no sections");
-	fpt_model_no_sections = false;
+	explore_ways(explore_test_frozen, *state);
 }
 
 /* The exemption from I4: here, a frozen hook does keep others waiting. */
@@ -1376,25 +1332,17 @@ static void test_self_exhaustive(void **state)
 /* An argument is a pattern of tests to run. */
 int main(int argc, char **argv)
 {
-	struct CMUnitTest tests[4 + COUNT(scenarios) + COUNT(freezes)] = {
+	struct CMUnitTest tests[4 + COUNT(scenarios) + COUNT(freezes) + 1] = {
 		cmocka_unit_test(test_self),
 		cmocka_unit_test(test_self_exhaustive),
 		cmocka_unit_test(test_private_lines),
 		cmocka_unit_test(test_freeze_lockmap),
 	};
-	size_t n = 4, i;
-	int failed;
+	size_t i;
 
 	for (i = 0; i < COUNT(scenarios); i++)
-		tests[n++] = (struct CMUnitTest){ scenarios[i].name, test_scenario, NULL, NULL,
-						  (void *)(uintptr_t)&scenarios[i] };
+		explore_add(tests, scenarios[i].name, test_scenario, &scenarios[i]);
 	for (i = 0; i < COUNT(freezes); i++)
-		tests[n++] = (struct CMUnitTest){ freezes[i].name, test_freeze, NULL, NULL,
-						  (void *)(uintptr_t)&freezes[i] };
-	if (argc > 1)
-		cmocka_set_test_filter(argv[1]);
-	failed = cmocka_run_group_tests(tests, NULL, NULL);
-	print_message("%lu interleavings, %lu more cut short as repetitions\n", total_runs,
-		      total_cut);
-	return failed;
+		explore_add(tests, freezes[i].name, test_freeze, &freezes[i]);
+	return explore_main("explore", tests, argc, argv);
 }

@@ -9,19 +9,7 @@
  * are atomic.
  */
 
-#ifdef __x86_64__
-#define INTERRUPTS
-/* Flags, and nothing else, are lost here. A signal in a section ends it. */
-#define FPT_USER_RSEQ_INJECT(point) \
-	"cmpl $" #point ", test_point(%%rip)\n\t" \
-	"jne 9f\n\t" \
-	"int3\n" \
-	"9:\n\t"
-/* Loads a 1, or faults: flags stay. Each point has a page of its own. */
-#define FPT_USER_RSEQ_INJECT_DONE(point) "movl 4096 * (" #point " - 6) + test_ones(%%rip), %k[done]\n\t"
-#endif
-
-#include <fpt/fpt.h>
+#include "interrupt.h"
 
 #include <pthread.h>
 #include <sched.h>
@@ -30,7 +18,6 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -39,11 +26,6 @@
 #define THREADS 6
 #define ADDS 400000ul
 #define CPUS 64u
-
-extern int test_point;		/* where to interrupt, -1: nowhere */
-int test_point = -1;
-extern int test_ones[2][4096 / sizeof(int)];
-int test_ones[2][4096 / sizeof(int)] __attribute__((aligned(4096))) = { { 1 }, { 1 } };
 
 static struct fpt_percpu count[CPUS + 1];
 static cpu_set_t allowed;
@@ -213,7 +195,7 @@ static void test_sections(void **state)
 		slot[1].v = 1;
 		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &c, 1, &a, far + 2), done);
 		assert_int_equal(a.v, fine ? far + 7 : 5);
-		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 6), done);
+		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 14), done);
 		assert_int_equal(a.v, fine ? far + 6 : 5);
 		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &c, 0, &a, a.v, 3 * far),
 				 done);
@@ -237,49 +219,12 @@ static void test_sections(void **state)
 	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
 }
 
-#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+#ifdef INTERRUPTS
 /*
  * Sections that are interrupted, at each of their points: what they see and write changes meanwhile.
  * One that went on would write all the same.
  */
 #define POINTS 8
-
-static struct {
-	fpt_atomic_t e, a, c, slot[8];
-	unsigned int signals;
-} inject;
-
-/* Sections are interrupted at this point; -1: at none. */
-static void interrupt_at(int point)
-{
-	int i;
-
-	for (i = 6; i < 8; i++)
-		assert_int_equal(mprotect(test_ones[i - 6], sizeof(test_ones[0]),
-					  point == i ? PROT_NONE : PROT_READ | PROT_WRITE), 0);
-	__atomic_store_n(&test_point, point, __ATOMIC_SEQ_CST);
-}
-
-static void catch(void (*with)(int number))
-{
-	struct sigaction act = { .sa_handler = with };
-
-	assert_int_equal(sigaction(SIGTRAP, &act, NULL), 0);
-	assert_int_equal(sigaction(SIGSEGV, &act, NULL), 0);
-	if (with == SIG_DFL)
-		interrupt_at(-1);
-}
-
-static void on_trap(int number)
-{
-	(void)number;
-	inject.signals++;
-	inject.e.v = 8;
-	inject.a.v |= 0xf00;
-	inject.c.v += 1000;
-	inject.slot[0].v |= 0xf00;
-	interrupt_at(-1);
-}
 
 static void inject_at(int point)
 {
@@ -499,7 +444,7 @@ static void test_fork(void **state)
 	tracker_free(w);
 }
 
-#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+#ifdef INTERRUPTS
 /* Every section of a hook is interrupted, again and again: a hook gives up, and writes the back. */
 static unsigned int left, traps;
 
@@ -579,7 +524,7 @@ int main(int argc, char **argv)
 		OF_TRACKERS(test_unknown_cpu),
 		OF_TRACKERS(test_coming),
 		OF_TRACKERS(test_fork),
-#if defined(FPT_USER_RSEQ) && defined(INTERRUPTS)
+#ifdef INTERRUPTS
 		cmocka_unit_test(test_interrupted),
 		OF_TRACKERS(test_bound),
 #endif

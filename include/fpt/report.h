@@ -220,7 +220,7 @@ static inline unsigned long fpt_submit_cut(struct fpt *t, const struct fpt_range
 {
 	/* An allocation that did not see the claim: what it would have done is done here. */
 	if (fpt_cuts(t) && !fpt_xbitmap_is_full(&t->back, claim))
-		(void)fpt_take_tickets(t, fpt_cpu(t->nr_cpus), claim->pfn, 1);
+		(void)fpt_take_tickets(t, claim->pfn, 1);
 	return fpt_xbitmap_submit(&t->back, claim);
 }
 

@@ -107,6 +107,12 @@ static inline bool fpt_ticket_end(fpt_atomic_t *w, unsigned long ticket)
 	       fpt_cas(w, submitted | FPT_TICKET_EXPEDITE, ticket | FPT_TICKET_IDLE, acq_rel);
 }
 
+/* Of a look: there is no claim. */
+static inline bool fpt_ticket_idle(fpt_atomic_t *w)
+{
+	return (fpt_load(w, seq_cst) & FPT_TICKET_STATE) == FPT_TICKET_IDLE;
+}
+
 /* What an alloc hook does after it has cleared its page's bits. */
 static inline enum fpt_ticket_found fpt_ticket_take(fpt_atomic_t *w)
 {

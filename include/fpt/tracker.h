@@ -231,9 +231,14 @@ static inline fpt_atomic_t *fpt_ticket_at(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_
 	return &r->ticket[(pfn - r->base) >> t->back.order];
 }
 
-/* The look of the ticket protocol: all blocks of pages whose bits were cleared. */
-static inline int fpt_take_tickets(struct fpt *t, unsigned int cpu, fpt_pfn_t pfn, fpt_pfn_t nr)
+/*
+ * The look of the ticket protocol: all blocks of pages whose bits were cleared. Not inline: hooks are
+ * small.
+ */
+static __attribute__((__noinline__, __unused__)) int
+fpt_take_tickets(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr)
 {
+	unsigned int cpu = fpt_cpu(t->nr_cpus);
 	fpt_pfn_t last = pfn + (nr - 1), end;
 	int result = FPT_OK;
 
@@ -253,13 +258,28 @@ static inline int fpt_take_tickets(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 	}
 }
 
+/* The same, of one page of r, in either protocol. Most often there is no claim. */
+static inline int fpt_look_at_ticket(struct fpt *t, struct fpt_xbitmap_range *r, fpt_pfn_t pfn)
+{
+	if (!t->back.tickets ||
+	    FPT_LIKELY(fpt_ticket_idle(&r->ticket[(pfn - r->base) >> t->back.order])))
+		return FPT_OK;
+	return fpt_take_tickets(t, pfn, 1);
+}
+
+/* And of all that an alloc hook has taken. */
+static inline int fpt_look_at_tickets(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
+{
+	return t->back.tickets ? fpt_take_tickets(t, pfn, 1UL << order) : FPT_OK;
+}
+
 static inline int fpt_xbitmap_alloc(struct fpt *t, fpt_pfn_t pfn, unsigned int order)
 {
 	unsigned int cpu = fpt_cpu(t->nr_cpus);
 
 	fpt_count(t, cpu, FPT_STAT_ALLOCATED, 1UL << order);
 	fpt_update_back(t, cpu, pfn, 1UL << order, false);
-	return t->back.tickets ? fpt_take_tickets(t, cpu, pfn, 1UL << order) : FPT_OK;
+	return fpt_look_at_tickets(t, pfn, order);
 }
 
 /*

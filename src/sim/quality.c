@@ -608,6 +608,7 @@ static void sum_up(struct run *r)
 	q->discarded_ranges = r->h.ranges;
 	q->refaults = r->g.refaults;
 	q->dropped = stats.count[FPT_STAT_DROPPED];
+	q->slow = stats.count[FPT_STAT_SLOW];
 	/* The model's lists stand for what the allocator has anyway. */
 	q->metadata_bytes = r->buddy ? 0 : stats.memory_used;
 }

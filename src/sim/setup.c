@@ -109,6 +109,7 @@ static struct fpt_config tracker_config(const struct guest *g, const struct trac
 		.audit = tracker->ops->toggles && config->policy.audit,
 		.report_again = config->policy.again,
 		.array_entries = config->policy.entries,
+		.delta_sets = config->policy.lines / FPT_DELTA_WAYS,
 		.is_free = are_free,
 		.is_free_ctx = (void *)(uintptr_t)g,
 	};

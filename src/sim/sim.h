@@ -38,6 +38,7 @@ struct sim_policy {
 	uint64_t amount, age_ns;
 	uint64_t granule;		/* bytes of a host's page; 0: no more than the guest's */
 	uint64_t entries;		/* array, array2019: entries per CPU and array */
+	uint64_t lines;			/* delta: per CPU and generation; 0: its default */
 	uint64_t cold;			/* delta: fpt_policy.cold */
 	uint64_t audit;			/* delta: lines audited before each pass; 0: none */
 	bool exact;			/* donate memory for one bit per page, not one per block */
@@ -90,7 +91,7 @@ struct sim_quality {
 	struct sim_times stall;		/* allocations that met a block on its way to the host */
 	uint64_t cancelled;		/* pages of claims that an allocation cancelled */
 	uint64_t waited;		/* pages whose allocation had to wait; tickets only */
-	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, metadata_bytes,
+	uint64_t reports, discard_calls, discarded_ranges, refaults, dropped, slow, metadata_bytes,
 		data_loss;
 };
 

@@ -20,7 +20,7 @@ static const char *const discards[] = {
 	[HOST_DONTNEED] = "dontneed", [HOST_PUNCH] = "punch", [HOST_FREE] = "free", NULL,
 };
 
-enum kind { NUMBER, FLAG, NAME };	/* uint64_t, bool, unsigned int */
+enum kind { NUMBER, POWER, FLAG, NAME };	/* uint64_t (POWER: of two), bool, unsigned int */
 
 /* Which trackers have a use for it. */
 enum use {
@@ -39,7 +39,7 @@ static const struct key {
 	enum kind kind;
 	enum use use;
 	size_t offset;
-	uint64_t min, max, unit;	/* NUMBER */
+	uint64_t min, max, unit;	/* NUMBER, POWER */
 	const char *const *names;	/* NAME */
 } keys[] = {
 #define FIELD(f) offsetof(struct sim_policy, f)
@@ -54,8 +54,10 @@ static const struct key {
 	{ "min_order", NUMBER, PULLED, FIELD(min_order), 0, FPT_MAX_ORDER, 1, NULL },
 	{ "amount_mib", NUMBER, BACKED, FIELD(amount), 0, UINT32_MAX, MIB, NULL },
 	{ "age_ms", NUMBER, BACKED, FIELD(age_ns), 0, DAY_MS, MS, NULL },
-	{ "granule", NUMBER, ALL, FIELD(granule), 0, UINT32_MAX, 1, NULL },
+	{ "granule", POWER, ALL, FIELD(granule), 0, UINT32_MAX, 1, NULL },
 	{ "entries", NUMBER, ARRAY, FIELD(entries), 1, 1u << 24, 1, NULL },
+	{ "lines", POWER, TOGGLED, FIELD(lines), FPT_DELTA_WAYS,
+	  FPT_DELTA_WAYS * FPT_DELTA_MAX_SETS, 1, NULL },
 	{ "cold", NUMBER, TOGGLED, FIELD(cold), 0, FPT_XBITMAP_MAX_AGE, 1, NULL },
 	{ "audit", NUMBER, TOGGLED, FIELD(audit), 0, 1u << 24, 1, NULL },
 	{ "exact", FLAG, BACKED, FIELD(exact), 0, 1, 1, NULL },
@@ -71,21 +73,21 @@ static uint64_t get(const struct key *k, const struct sim_policy *p)
 {
 	const char *at = (const char *)p + k->offset;
 
-	return k->kind == NUMBER ? *(const uint64_t *)(const void *)at :
-	       k->kind == FLAG ? *(const bool *)(const void *)at :
-				 *(const unsigned int *)(const void *)at;
+	return k->kind == FLAG ? *(const bool *)(const void *)at :
+	       k->kind == NAME ? *(const unsigned int *)(const void *)at :
+				 *(const uint64_t *)(const void *)at;
 }
 
 static void set(const struct key *k, struct sim_policy *p, uint64_t value)
 {
 	char *at = (char *)p + k->offset;
 
-	if (k->kind == NUMBER)
-		*(uint64_t *)(void *)at = value;
-	else if (k->kind == FLAG)
+	if (k->kind == FLAG)
 		*(bool *)(void *)at = value;
-	else
+	else if (k->kind == NAME)
 		*(unsigned int *)(void *)at = (unsigned int)value;
+	else
+		*(uint64_t *)(void *)at = value;
 }
 
 /* "a, b, c", cut to size. */
@@ -146,8 +148,8 @@ int policy_parse(struct policy_args *p, char *text)
 		}
 		if (parse_value(&keys[i], value ? value : "", &n))
 			return -1;
-		if (keys[i].offset == offsetof(struct sim_policy, granule) && n & (n - 1)) {
-			tool_error("granule is '%s'; it takes a power of two, in bytes", value);
+		if (keys[i].kind == POWER && n & (n - 1)) {
+			tool_error("%s is '%s'; it takes a power of two", keys[i].name, value);
 			return -1;
 		}
 		set(&keys[i], &p->value, n);
@@ -202,6 +204,8 @@ json_t *policy_json(const struct sim_tracker *t, const struct sim_policy *p)
 
 		if (k->use == ARRAY && !n)
 			n = FPT_ARRAY_ENTRIES;
+		if (k->offset == offsetof(struct sim_policy, lines) && !n)
+			n = FPT_DELTA_SETS * FPT_DELTA_WAYS;
 		if (!is_used(k, t, p))
 			value = json_null();
 		else if (k->kind == NAME)

@@ -191,6 +191,7 @@ static json_t *result_json(const struct result *r)
 	set(j, "discarded_ranges", count(q->discarded_ranges));
 	set(j, "refaults", count(q->refaults));
 	set(j, "dropped", count(q->dropped));
+	set(j, "slow_events", count(q->slow));
 	set(j, "metadata_bytes", count(q->metadata_bytes));
 	set(j, "data_loss", count(r->data_loss));
 	return j;

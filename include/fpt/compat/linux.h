@@ -147,22 +147,31 @@ static inline unsigned int fpt_cpu(unsigned int nr)
 /*
  * Sections: interrupts off, which also makes them read-side sections that synchronize_rcu() waits
  * for. Never FPT_SECTION_COUNTED.
+ *
+ * All of them do the writes, a block, if this is the CPU, the epoch is was_e, and the rest holds.
  */
+#define FPT_LINUX_SECTION(cpu, e, was_e, holds, ...)					\
+({											\
+	unsigned long flags_;								\
+	bool done_;									\
+											\
+	local_irq_save(flags_);								\
+	done_ = raw_smp_processor_id() == (cpu) && fpt_load(e, acquire) == (was_e) &&	\
+		(holds);								\
+	if (done_)									\
+		__VA_ARGS__								\
+	local_irq_restore(flags_);							\
+	done_ ? FPT_SECTION_DONE : 0;							\
+})
+
 static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e,
 					       unsigned long was_e, fpt_atomic_t *c,
 					       unsigned long n, fpt_atomic_t *a, unsigned long val)
 {
-	unsigned long flags;
-	bool done;
-
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, true, {
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
@@ -173,14 +182,9 @@ static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
 					     unsigned long val)
 {
-	unsigned long flags;
 	unsigned int i;
-	bool done;
 
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
-	       fpt_load(t, relaxed) == was_t;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, fpt_load(t, relaxed) == was_t, {
 		for (i = 0; i < 64 / sizeof(*z); i++)
 			fpt_store(z + i, 0, relaxed);
 		if (fpt_load(w, relaxed) & bit)
@@ -189,43 +193,27 @@ static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
 		fpt_store(t, tag, relaxed);
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) ^ val, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline unsigned long fpt_section_or(unsigned int cpu, fpt_atomic_t *e,
 					   unsigned long was_e, fpt_atomic_t *c, unsigned long n,
 					   fpt_atomic_t *a, unsigned long bits)
 {
-	unsigned long flags;
-	bool done;
-
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, true, {
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) | bits, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline unsigned long fpt_section_and(unsigned int cpu, fpt_atomic_t *e,
 					    unsigned long was_e, fpt_atomic_t *c, unsigned long n,
 					    fpt_atomic_t *a, unsigned long bits)
 {
-	unsigned long flags;
-	bool done;
-
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, true, {
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, fpt_load(a, relaxed) & bits, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
@@ -233,18 +221,10 @@ static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *
 						unsigned long n, fpt_atomic_t *a,
 						unsigned long old, unsigned long val)
 {
-	unsigned long flags;
-	bool done;
-
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
-	       fpt_load(a, relaxed) == old;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, fpt_load(a, relaxed) == old, {
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(a, val, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
@@ -252,19 +232,11 @@ static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e
 					       unsigned long n, fpt_atomic_t *nr,
 					       unsigned long was_nr, unsigned long val)
 {
-	unsigned long flags;
-	bool done;
-
-	local_irq_save(flags);
-	done = raw_smp_processor_id() == cpu && fpt_load(e, acquire) == was_e &&
-	       fpt_load(nr, relaxed) == was_nr;
-	if (done) {
+	return FPT_LINUX_SECTION(cpu, e, was_e, fpt_load(nr, relaxed) == was_nr, {
 		fpt_store(nr + 1 + was_nr, val, relaxed);
 		fpt_store(c, fpt_load(c, relaxed) + n, relaxed);
 		fpt_store(nr, was_nr + 1, relaxed);
-	}
-	local_irq_restore(flags);
-	return done ? FPT_SECTION_DONE : 0;
+	});
 }
 
 static inline bool fpt_sections(void)

@@ -89,6 +89,20 @@ static inline struct rseq *fpt_user_rseq(void)
 #endif
 	return (struct rseq *)(void *)(self + __rseq_offset);
 }
+
+/* The kernel's word on where this thread runs; beyond all CPUs where the area was not registered. */
+static inline uint32_t fpt_user_rseq_cpu(void)
+{
+#ifdef __x86_64__
+	uint32_t cpu;
+
+	__asm__ __volatile__("movl %%fs:%c[id](%[area]), %[cpu]" : [cpu] "=r"(cpu)
+			     : [area] "r"(__rseq_offset), [id] "i"(offsetof(struct rseq, cpu_id)));
+	return cpu;
+#else
+	return __atomic_load_n(&fpt_user_rseq()->cpu_id, __ATOMIC_RELAXED);
+#endif
+}
 #endif
 
 /*
@@ -116,11 +130,12 @@ static inline struct rseq *fpt_user_rseq(void)
 	".long 0, 0\n\t"			/* version, flags */ \
 	".quad 1f, 2f - 1f, 4f\n\t"	/* first, length, where to go instead */ \
 	".popsection\n\t"
-#define FPT_USER_RSEQ_OPERANDS \
-	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
-	[signature] "i"(RSEQ_SIG)
 
 #ifdef __x86_64__
+#define FPT_USER_RSEQ_OPERANDS \
+	[area] "r"(__rseq_offset), [section] "i"(offsetof(struct rseq, rseq_cs)), \
+	[signature] "i"(RSEQ_SIG)
+
 /* For tests, which interrupt here: instructions that may change nothing but flags. */
 #ifndef FPT_USER_RSEQ_INJECT
 #define FPT_USER_RSEQ_INJECT(point)
@@ -137,7 +152,7 @@ static inline struct rseq *fpt_user_rseq(void)
 #define FPT_USER_RSEQ_BEGIN \
 	FPT_USER_RSEQ_DESCRIPTOR \
 	"leaq 3b(%%rip), %[done]\n\t" \
-	"movq %[done], %c[section](%[self])\n" \
+	"movq %[done], %%fs:%c[section](%[area])\n" \
 	"1:\n\t" \
 	FPT_USER_RSEQ_INJECT(0) \
 	"xorl %k[done], %k[done]\n\t"
@@ -160,7 +175,7 @@ static inline struct rseq *fpt_user_rseq(void)
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
 #else
-#define FPT_USER_RSEQ_CPU "cmpl %[cpu_], %c[id](%[self])\n\tjne 5f\n\t"
+#define FPT_USER_RSEQ_CPU "cmpl %[cpu_], %%fs:%c[id](%[area])\n\tjne 5f\n\t"
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu) , [cpu_] "r"(cpu), [id] "i"(offsetof(struct rseq, cpu_id))
 #endif
 
@@ -193,32 +208,44 @@ static inline struct rseq *fpt_user_rseq(void)
 	"jmp 5b\n\t" \
 	".popsection\n\t" \
 	FPT_USER_RSEQ_INJECT(5)
-#define FPT_USER_RSEQ_COUNT_END FPT_USER_RSEQ_COUNT_THEN("xorq %[val], %[a]")
 
-static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t *e,
-						 unsigned long was_e, fpt_atomic_t *c,
-						 unsigned long n, fpt_atomic_t *a,
-						 unsigned long val)
-{
-	unsigned long done;
+/* What all but an addition begin with. */
+#define FPT_USER_RSEQ_LOOK \
+	FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU \
+	FPT_USER_RSEQ_INJECT(1) \
+	"cmpq %[was_e], %[e]\n\tjne 5f\n\t" \
+	FPT_USER_RSEQ_INJECT(2)
+#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was) \
+	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"((e_)->v), \
+	[was_e] "er"(was)
+#define FPT_USER_RSEQ_COUNT_OPERANDS(c_, n_) \
+	[c] "m"((c_)->v), [n] "er"(n_), [counted] "i"(FPT_SECTION_COUNTED)
 
-	(void)cpu;
-	__asm__ __volatile__(
-		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
-		FPT_USER_RSEQ_INJECT(1)
-		"cmpq %[was_e], %[e]\n\t"
-		"jne 5f\n\t"
-		FPT_USER_RSEQ_COUNT_END
-		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [c] "m"(c->v), [n] "er"(n), [a] "m"(a->v),
-		  [val] "er"(val), [counted] "i"(FPT_SECTION_COUNTED)
-		: "memory", "cc");
-	return done;
-}
+/* Of one word, by one instruction. */
+#define FPT_USER_RSEQ_CHANGE(name, instruction) \
+	static inline unsigned long name(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e, \
+					 fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a, \
+					 unsigned long val) \
+	{ \
+		unsigned long done; \
+		\
+		(void)cpu; \
+		__asm__ __volatile__( \
+			FPT_USER_RSEQ_LOOK \
+			FPT_USER_RSEQ_COUNT_THEN(instruction " %[val], %[a]") \
+			: [done] "=&r"(done) \
+			: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), \
+			  FPT_USER_RSEQ_COUNT_OPERANDS(c, n), [a] "m"(a->v), [val] "er"(val) \
+			: "memory", "cc"); \
+		return done; \
+	}
+
+FPT_USER_RSEQ_CHANGE(fpt_section_toggle, "xorq")
+FPT_USER_RSEQ_CHANGE(fpt_section_or, "orq")
+FPT_USER_RSEQ_CHANGE(fpt_section_and, "andq")
 
 /*
- * The first part of fpt_user_rseq_take(): all but the toggle. Values are in memory, as there are not
+ * The first part of fpt_section_take(): all but the toggle. Values are in memory, as there are not
  * registers for all; done is where they are needed.
  */
 static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
@@ -230,11 +257,7 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 
 	(void)cpu;
 	__asm__ __volatile__(
-		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
-		FPT_USER_RSEQ_INJECT(1)
-		"cmpq %[was_e], %[e]\n\t"
-		"jne 5f\n\t"
-		FPT_USER_RSEQ_INJECT(2)
+		FPT_USER_RSEQ_LOOK
 		"movq %[was_t], %[done]\n\t"
 		"cmpq %[done], %[t]\n\t"
 		"jne 4f\n\t"
@@ -264,63 +287,17 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 		FPT_USER_RSEQ_END
 		FPT_USER_RSEQ_INJECT(13)
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"(e->v),
-		  [was_e] "er"(was_e), [t] "m"(t->v), [was_t] "m"(was_t), [val] "m"(val),
-		  [a] "m"(a->v), [bits] "m"(bits), [z] "r"(z), [w] "m"(w->v), [bit] "m"(bit)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [t] "m"(t->v), [was_t] "m"(was_t),
+		  [val] "m"(val), [a] "m"(a->v), [bits] "m"(bits), [z] "r"(z), [w] "m"(w->v),
+		  [bit] "m"(bit)
 		: "memory", "cc");
 	return done;
 }
 
-/* What the others begin with. */
-#define FPT_USER_RSEQ_LOOK \
-	FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU \
-	FPT_USER_RSEQ_INJECT(1) \
-	"cmpq %[was_e], %[e]\n\tjne 5f\n\t" \
-	FPT_USER_RSEQ_INJECT(2)
-#define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was, c_, n_) \
-	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "m"((e_)->v), \
-	[was_e] "er"(was), [c] "m"((c_)->v), [n] "er"(n_), [counted] "i"(FPT_SECTION_COUNTED)
-
-static inline unsigned long fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e,
-					     unsigned long was_e, fpt_atomic_t *c,
-					     unsigned long n, fpt_atomic_t *a,
-					     unsigned long bits)
-{
-	unsigned long done;
-
-	(void)cpu;
-	__asm__ __volatile__(
-		FPT_USER_RSEQ_LOOK
-		FPT_USER_RSEQ_COUNT_THEN("orq %[bits], %[a]")
-		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
-		  [a] "m"(a->v), [bits] "er"(bits)
-		: "memory", "cc");
-	return done;
-}
-
-static inline unsigned long fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e,
-					      unsigned long was_e, fpt_atomic_t *c,
-					      unsigned long n, fpt_atomic_t *a,
-					      unsigned long bits)
-{
-	unsigned long done;
-
-	(void)cpu;
-	__asm__ __volatile__(
-		FPT_USER_RSEQ_LOOK
-		FPT_USER_RSEQ_COUNT_THEN("andq %[bits], %[a]")
-		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
-		  [a] "m"(a->v), [bits] "er"(bits)
-		: "memory", "cc");
-	return done;
-}
-
-static inline unsigned long fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e,
-						  unsigned long was_e, fpt_atomic_t *c,
-						  unsigned long n, fpt_atomic_t *a,
-						  unsigned long old, unsigned long val)
+static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
+						unsigned long was_e, fpt_atomic_t *c,
+						unsigned long n, fpt_atomic_t *a,
+						unsigned long old, unsigned long val)
 {
 	unsigned long done;
 
@@ -332,16 +309,16 @@ static inline unsigned long fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t
 		FPT_USER_RSEQ_INJECT(3)
 		FPT_USER_RSEQ_COUNT_THEN("movq %[val], %[a]")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
-		  [a] "m"(a->v), [old] "r"(old), [val] "r"(val)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e),
+		  FPT_USER_RSEQ_COUNT_OPERANDS(c, n), [a] "m"(a->v), [old] "r"(old), [val] "r"(val)
 		: "memory", "cc");
 	return done;
 }
 
-static inline unsigned long fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e,
-						 unsigned long was_e, fpt_atomic_t *c,
-						 unsigned long n, fpt_atomic_t *nr,
-						 unsigned long was_nr, unsigned long val)
+static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *nr,
+					       unsigned long was_nr, unsigned long val)
 {
 	unsigned long done;
 
@@ -354,8 +331,8 @@ static inline unsigned long fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t 
 		"movq %[val], 8(%[nr], %[was_nr], 8)\n\t"
 		FPT_USER_RSEQ_COUNT_THEN("incq (%[nr])")
 		: [done] "=&r"(done)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e, c, n),
-		  [nr] "r"(nr), [was_nr] "r"(was_nr), [val] "r"(val)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e),
+		  FPT_USER_RSEQ_COUNT_OPERANDS(c, n), [nr] "r"(nr), [was_nr] "r"(was_nr), [val] "r"(val)
 		: "memory", "cc");
 	return done;
 }
@@ -377,6 +354,9 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 }
 
 #else	/* aarch64 */
+#define FPT_USER_RSEQ_OPERANDS \
+	[self] "r"(fpt_user_rseq()), [section] "i"(offsetof(struct rseq, rseq_cs)), \
+	[signature] "i"(RSEQ_SIG)
 
 /*
  * done is the result, now a scratch register. The look is a load-acquire; what the fence orders
@@ -416,15 +396,44 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 #define FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e_, was) \
 	FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [e] "Q"((e_)->v), [was_e] "r"(was)
 
+static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
+{
+	unsigned long done, now;
+
+	(void)cpu;
+	__asm__ __volatile__(
+		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
+		"ldr %[now], %[a]\n\t"
+		"add %[now], %[now], %[val]\n\t"
+		"str %[now], %[a]\n"
+		FPT_USER_RSEQ_END
+		: [done] "=&r"(done), [now] "=&r"(now)
+		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [a] "Q"(a->v),
+		  [val] "r"(val)
+		: "memory", "cc");
+	return done;
+}
+
+/*
+ * Counters have sections of their own: no flag here tells after an interruption whether the counter
+ * was written. FPT_USER_RSEQ_COUNT is what the others begin with.
+ */
+#define FPT_USER_RSEQ_COUNT(cpu, c, n) \
+	do { \
+		if ((n) && !fpt_user_rseq_add(cpu, c, n)) \
+			return 0; \
+	} while (0)
+#define FPT_USER_RSEQ_COUNTED(done) ((done) ? FPT_SECTION_DONE : FPT_SECTION_COUNTED)
+
 /* Of one word, by one instruction and a store, which commits. */
 #define FPT_USER_RSEQ_CHANGE(name, instruction) \
-	static inline bool fpt_user_rseq_##name(unsigned int cpu, fpt_atomic_t *e, \
-						unsigned long was_e, fpt_atomic_t *a, \
-						unsigned long val) \
+	static inline unsigned long name(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e, \
+					 fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a, \
+					 unsigned long val) \
 	{ \
 		unsigned long done, now; \
 		\
-		(void)cpu; \
+		FPT_USER_RSEQ_COUNT(cpu, c, n); \
 		__asm__ __volatile__( \
 			FPT_USER_RSEQ_LOOK \
 			"ldr %[now], %[a]\n\t" \
@@ -434,14 +443,14 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 			: [done] "=&r"(done), [now] "=&r"(now) \
 			: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [val] "r"(val) \
 			: "memory", "cc"); \
-		return done; \
+		return FPT_USER_RSEQ_COUNTED(done); \
 	}
 
-FPT_USER_RSEQ_CHANGE(xor, "eor")
-FPT_USER_RSEQ_CHANGE(set, "orr")
-FPT_USER_RSEQ_CHANGE(mask, "and")
+FPT_USER_RSEQ_CHANGE(fpt_section_toggle, "eor")
+FPT_USER_RSEQ_CHANGE(fpt_section_or, "orr")
+FPT_USER_RSEQ_CHANGE(fpt_section_and, "and")
 
-/* The first part of fpt_user_rseq_take(): all but the toggle. */
+/* The first part of fpt_section_take(): all but the toggle. */
 static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
 				     fpt_atomic_t *t, unsigned long was_t, unsigned long val,
 				     fpt_atomic_t *a, unsigned long bits, fpt_atomic_t *z,
@@ -476,28 +485,14 @@ static inline bool fpt_user_rseq_put(unsigned int cpu, fpt_atomic_t *e, unsigned
 	return done;
 }
 
-/*
- * In sections of their own: no flag here tells after an interruption whether the counter was
- * written.
- */
-static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val);
-
-static inline unsigned long fpt_user_rseq_toggle(unsigned int cpu, fpt_atomic_t *e,
-						 unsigned long was_e, fpt_atomic_t *c,
-						 unsigned long n, fpt_atomic_t *a,
-						 unsigned long val)
-{
-	if (!fpt_user_rseq_add(cpu, c, n))
-		return 0;
-	return fpt_user_rseq_xor(cpu, e, was_e, a, val) ? FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline bool fpt_user_rseq_swap(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				      fpt_atomic_t *a, unsigned long old, unsigned long val)
+static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
+						unsigned long was_e, fpt_atomic_t *c,
+						unsigned long n, fpt_atomic_t *a,
+						unsigned long old, unsigned long val)
 {
 	unsigned long done, now;
 
-	(void)cpu;
+	FPT_USER_RSEQ_COUNT(cpu, c, n);
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
 		FPT_USER_RSEQ_EQUAL("a", "old")
@@ -507,15 +502,17 @@ static inline bool fpt_user_rseq_swap(unsigned int cpu, fpt_atomic_t *e, unsigne
 		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [old] "r"(old),
 		  [val] "r"(val)
 		: "memory", "cc");
-	return done;
+	return FPT_USER_RSEQ_COUNTED(done);
 }
 
-static inline bool fpt_user_rseq_push(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e,
-				      fpt_atomic_t *nr, unsigned long was_nr, unsigned long val)
+static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
+					       unsigned long was_e, fpt_atomic_t *c,
+					       unsigned long n, fpt_atomic_t *nr,
+					       unsigned long was_nr, unsigned long val)
 {
 	unsigned long done, now;
 
-	(void)cpu;
+	FPT_USER_RSEQ_COUNT(cpu, c, n);
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
 		FPT_USER_RSEQ_EQUAL("nr", "was_nr")
@@ -527,69 +524,7 @@ static inline bool fpt_user_rseq_push(unsigned int cpu, fpt_atomic_t *e, unsigne
 		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "Q"(nr->v),
 		  [was_nr] "r"(was_nr), [a] "Q"(nr[1 + was_nr].v), [val] "r"(val)
 		: "memory", "cc");
-	return done;
-}
-
-static inline unsigned long fpt_user_rseq_or(unsigned int cpu, fpt_atomic_t *e,
-					     unsigned long was_e, fpt_atomic_t *c,
-					     unsigned long n, fpt_atomic_t *a,
-					     unsigned long bits)
-{
-	if (n && !fpt_user_rseq_add(cpu, c, n))
-		return 0;
-	return fpt_user_rseq_set(cpu, e, was_e, a, bits) ?
-	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline unsigned long fpt_user_rseq_and(unsigned int cpu, fpt_atomic_t *e,
-					      unsigned long was_e, fpt_atomic_t *c,
-					      unsigned long n, fpt_atomic_t *a,
-					      unsigned long bits)
-{
-	if (n && !fpt_user_rseq_add(cpu, c, n))
-		return 0;
-	return fpt_user_rseq_mask(cpu, e, was_e, a, bits) ?
-	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline unsigned long fpt_user_rseq_replace(unsigned int cpu, fpt_atomic_t *e,
-						  unsigned long was_e, fpt_atomic_t *c,
-						  unsigned long n, fpt_atomic_t *a,
-						  unsigned long old, unsigned long val)
-{
-	if (n && !fpt_user_rseq_add(cpu, c, n))
-		return 0;
-	return fpt_user_rseq_swap(cpu, e, was_e, a, old, val) ?
-	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline unsigned long fpt_user_rseq_append(unsigned int cpu, fpt_atomic_t *e,
-						 unsigned long was_e, fpt_atomic_t *c,
-						 unsigned long n, fpt_atomic_t *nr,
-						 unsigned long was_nr, unsigned long val)
-{
-	if (n && !fpt_user_rseq_add(cpu, c, n))
-		return 0;
-	return fpt_user_rseq_push(cpu, e, was_e, nr, was_nr, val) ?
-	       FPT_SECTION_DONE : FPT_SECTION_COUNTED;
-}
-
-static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned long val)
-{
-	unsigned long done, now;
-
-	(void)cpu;
-	__asm__ __volatile__(
-		FPT_USER_RSEQ_BEGIN FPT_USER_RSEQ_CPU
-		"ldr %[now], %[a]\n\t"
-		"add %[now], %[now], %[val]\n\t"
-		"str %[now], %[a]\n"
-		FPT_USER_RSEQ_END
-		: [done] "=&r"(done), [now] "=&r"(now)
-		: FPT_USER_RSEQ_OPERANDS FPT_USER_RSEQ_CPU_OPERANDS(cpu), [a] "Q"(a->v),
-		  [val] "r"(val)
-		: "memory", "cc");
-	return done;
+	return FPT_USER_RSEQ_COUNTED(done);
 }
 #endif
 
@@ -597,17 +532,17 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
  * An entry that is empty gets its tag, and before that its line is zeroed. It is empty until then, so
  * that the toggle may be a section of its own: who comes between finds the tag, and a line of zeroes.
  */
-static inline unsigned long fpt_user_rseq_take(unsigned int cpu, fpt_atomic_t *e,
-					       unsigned long was_e, fpt_atomic_t *b,
-					       unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
-					       unsigned long bit, fpt_atomic_t *t,
-					       unsigned long was_t, unsigned long tag,
-					       fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
-					       unsigned long val)
+static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
+					     unsigned long was_e, fpt_atomic_t *b,
+					     unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
+					     unsigned long bit, fpt_atomic_t *t,
+					     unsigned long was_t, unsigned long tag,
+					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
+					     unsigned long val)
 {
 	if (!fpt_user_rseq_put(cpu, e, was_e, t, was_t, tag, b, bits, z, w, bit))
 		return 0;
-	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
+	return fpt_section_toggle(cpu, e, was_e, c, n, a, val);
 }
 
 /* linux/membarrier.h's, and the kernel's number: the C library has no function for it. */
@@ -651,86 +586,20 @@ static inline void fpt_section_fence(void)
 #endif
 }
 
-static inline unsigned long fpt_section_toggle(unsigned int cpu, fpt_atomic_t *e,
-					       unsigned long was_e, fpt_atomic_t *c,
-					       unsigned long n, fpt_atomic_t *a, unsigned long val)
+#ifndef FPT_USER_RSEQ
+static inline unsigned long fpt_user_no_section(unsigned int cpu, ...)
 {
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_toggle(cpu, e, was_e, c, n, a, val);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)val;
+	(void)cpu;
 	return 0;
-#endif
 }
 
-static inline unsigned long fpt_section_take(unsigned int cpu, fpt_atomic_t *e,
-					     unsigned long was_e, fpt_atomic_t *b,
-					     unsigned long bits, fpt_atomic_t *z, fpt_atomic_t *w,
-					     unsigned long bit, fpt_atomic_t *t,
-					     unsigned long was_t, unsigned long tag,
-					     fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a,
-					     unsigned long val)
-{
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_take(cpu, e, was_e, b, bits, z, w, bit, t, was_t, tag, c, n, a, val);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)b, (void)bits, (void)z, (void)w, (void)bit;
-	(void)t, (void)was_t, (void)tag, (void)c, (void)n, (void)a, (void)val;
-	return 0;
+#define fpt_section_toggle fpt_user_no_section
+#define fpt_section_or fpt_user_no_section
+#define fpt_section_and fpt_user_no_section
+#define fpt_section_replace fpt_user_no_section
+#define fpt_section_append fpt_user_no_section
+#define fpt_section_take fpt_user_no_section
 #endif
-}
-
-static inline unsigned long fpt_section_or(unsigned int cpu, fpt_atomic_t *e,
-					   unsigned long was_e, fpt_atomic_t *c,
-					   unsigned long n, fpt_atomic_t *a,
-					   unsigned long bits)
-{
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_or(cpu, e, was_e, c, n, a, bits);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)bits;
-	return 0;
-#endif
-}
-
-static inline unsigned long fpt_section_and(unsigned int cpu, fpt_atomic_t *e,
-					    unsigned long was_e, fpt_atomic_t *c,
-					    unsigned long n, fpt_atomic_t *a,
-					    unsigned long bits)
-{
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_and(cpu, e, was_e, c, n, a, bits);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)bits;
-	return 0;
-#endif
-}
-
-static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *e,
-						unsigned long was_e, fpt_atomic_t *c,
-						unsigned long n, fpt_atomic_t *a,
-						unsigned long old, unsigned long val)
-{
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_replace(cpu, e, was_e, c, n, a, old, val);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)a, (void)old, (void)val;
-	return 0;
-#endif
-}
-
-static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
-					       unsigned long was_e, fpt_atomic_t *c,
-					       unsigned long n, fpt_atomic_t *nr,
-					       unsigned long was_nr, unsigned long val)
-{
-#ifdef FPT_USER_RSEQ
-	return fpt_user_rseq_append(cpu, e, was_e, c, n, nr, was_nr, val);
-#else
-	(void)cpu, (void)e, (void)was_e, (void)c, (void)n, (void)nr, (void)was_nr, (void)val;
-	return 0;
-#endif
-}
 
 #ifdef FPT_VIRTUAL_CPUS
 
@@ -762,7 +631,7 @@ static inline unsigned int fpt_user_cpu_id(void)
 	int id;
 #ifdef FPT_USER_RSEQ_ID
 	if (__rseq_size) {
-		uint32_t now = __atomic_load_n(&fpt_user_rseq()->cpu_id, __ATOMIC_RELAXED);
+		uint32_t now = fpt_user_rseq_cpu();
 
 		if (now <= INT32_MAX)	/* otherwise not registered, see rseq(2) */
 			return now;
@@ -777,7 +646,7 @@ static inline unsigned int fpt_user_cpu_id(void)
 static inline unsigned int fpt_section_cpu(void)
 {
 #ifdef FPT_USER_RSEQ
-	return __atomic_load_n(&fpt_user_rseq()->cpu_id, __ATOMIC_RELAXED);
+	return fpt_user_rseq_cpu();
 #else
 	return 0;
 #endif
