@@ -10,6 +10,10 @@
  * grows with the words. Two is what real traces have in a second (tests/traces: 2.0 and 2.3), eight is
  * all of them. Between two rounds the lines are made dirty again, by the same thread or by
  * one on another CPU, after every page's bit was looked at: it must be what the last round made it.
+ *
+ * By that look the base's lines (64 KiB at most) are in the cache of the CPU that folds, as after a pass
+ * that has just looked at them. Where a reporter has done other things since, each costs a miss more;
+ * fpt-lines has none of them in its transfers either, as nobody else writes the base.
  */
 #include "huge.h"
 

@@ -15,6 +15,10 @@
  *
  *	transfer	a CPU looks at or writes a line that another CPU wrote last, and that it has not
  *			got since: the line has to come from that CPU's cache
+ *	upgrade		a CPU writes a line that it has got, and that another CPU has got since: no line
+ *			moves, but the other's copy has to go. Counted apart, in no transfer
+ *	words		of delta, before each fold: of a dirty line's 8 words, those that differ from
+ *			what the base has. A fold writes the base so often
  *
  * Caches are taken to be as large as need be, and what a tracker's set-up wrote to be in memory.
  * Afterwards the bits of trackers that are exact are compared with what the trace says is free.
@@ -102,10 +106,11 @@ static int count_hooks(FILE *f)
 
 	puts("Counted, not timed: cache lines per hook, on virtual CPUs.\n"
 	     "others: of the lines read or written, another CPU's hook wrote them last;\n"
-	     "written by others: those of them that are written; copies: writes that another CPU's copy ends");
+	     "written by others: those of them that are written; upgrades: of a line that is here and elsewhere,\n"
+	     "writes that end the copy there");
 	for (w = 0; w < LINES_WORKLOADS; w++) {
 		printf("\n%-10s %-8s %5s %8s %8s %8s %18s %8s\n", lines_workload_names[w], "tracker",
-		       "CPUs", "read", "written", "others", "written by others", "copies");
+		       "CPUs", "read", "written", "others", "written by others", "upgrades");
 		for (i = 0; i < LINES_TRACKERS; i++)
 			for (n = 1; n <= LINES_CPUS; n *= 2) {
 				const struct lines_tracker *t = &lines_trackers[i];
@@ -123,7 +128,7 @@ static int count_hooks(FILE *f)
 				csv(f, what, t->name, n, 0, "others", r.others);
 				csv(f, what, t->name, n, 0, "others_written", r.others_written);
 				csv(f, what, t->name, n, 0, "transfers", r.transfers);
-				csv(f, what, t->name, n, 0, "invalidations", r.invalidations);
+				csv(f, what, t->name, n, 0, "upgrades", r.invalidations);
 			}
 	}
 	return 0;
@@ -138,11 +143,13 @@ struct replay {
 	unsigned int reporter;		/* its CPU */
 	void *donation[MAX_DONATIONS];
 	unsigned int nr_donations;
+	unsigned long folded_lines, folded_words;
 };
 
 struct transfers {
 	double hooks, drains;		/* transfers per event */
-	double invalidations;
+	double upgrades;		/* per event */
+	double lines, words;		/* of delta: dirty lines, and their words that differ */
 	double slow;			/* share of events */
 	double dropped;			/* pages */
 };
@@ -236,10 +243,35 @@ static bool is_right(struct replay *r)
 	return right;
 }
 
+/* What the next fold finds: nobody's access. */
+static void count_words(struct replay *r)
+{
+	const struct fpt_delta *d = r->t.front[FPT_SLOT_DELTA];
+	unsigned long e = d->epoch.v, i;
+	unsigned int cpu, w;
+
+	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
+		const struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
+
+		for (i = 0; i <= d->line_mask; i++) {
+			const fpt_atomic_t *word = &g->line[i * FPT_DELTA_LINE_WORDS];
+			bool whole = g->whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS & 1;
+
+			if (!fpt_delta_tagged(g->tag[i].v, e))
+				continue;
+			r->folded_lines++;
+			for (w = 0; w < FPT_DELTA_LINE_WORDS; w++)
+				r->folded_words += word[w].v != (whole ? ~0UL : 0);
+		}
+	}
+}
+
 static void count_drain(struct replay *r, unsigned long *transfers)
 {
 	unsigned long before = counts.transfers;
 
+	if (fpt_tracker(&r->t) == &fpt_delta_ops)
+		count_words(r);
 	fpt_model_cpu = r->reporter;
 	count_operation();
 	drain(r);
@@ -274,7 +306,9 @@ static const char *replay(struct replay *r, const struct lines_tracker *tracker,
 	(void)count_end();
 	out->drains = (double)drains / (double)events;
 	out->hooks = (double)counts.transfers / (double)events - out->drains;
-	out->invalidations = (double)counts.invalidations / (double)events;
+	out->upgrades = (double)counts.invalidations / (double)events;
+	out->lines = (double)r->folded_lines / (double)events;
+	out->words = (double)r->folded_words / (double)(r->folded_lines ? r->folded_lines : 1);
 	fpt_get_stats(&r->t, &after);
 	out->slow = (double)(after.count[FPT_STAT_SLOW] - before.count[FPT_STAT_SLOW]) /
 		    (double)events;
@@ -337,14 +371,19 @@ static int count_trace(FILE *f, const char *name, const struct trace *trace)
 			fflush(stdout);
 			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "transfers_hooks", o->hooks);
 			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "transfers_drains", o->drains);
-			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "invalidations",
-			    o->invalidations);
+			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "upgrades", o->upgrades);
+			if (t->ops == &fpt_delta_ops)
+				csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "words", o->words);
 			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "slow", o->slow);
 			csv(f, name, t->name, trace->nr_cpus, periods_ms[p], "dropped", o->dropped);
 		}
 		puts("");
 		if (!row)
 			base = all[0];
+		printf("%-22s", "  upgrades besides");
+		for (i = 0; i < PERIODS; i++)
+			printf("%10.4f", all[i].upgrades);
+		puts("");
 		if (!t->ops->drain)
 			continue;
 		printf("%-22s", "  ratio to xbitmap");
@@ -359,6 +398,15 @@ static int count_trace(FILE *f, const char *name, const struct trace *trace)
 		printf("\n%-22s", "  dropped pages");
 		for (i = 0; i < PERIODS; i++)
 			printf("%10.0f", all[i].dropped);
+		puts("");
+		if (t->ops != &fpt_delta_ops)
+			continue;
+		printf("%-22s", "  dirty lines");
+		for (i = 0; i < PERIODS; i++)
+			printf("%10.4f", all[i].lines);
+		printf("\n%-22s", "  words of each");
+		for (i = 0; i < PERIODS; i++)
+			printf("%10.2f", all[i].words);
 		puts("");
 	}
 	puts("");

@@ -127,6 +127,13 @@ END
 grep -q "delta hook, private, 256 CPUs.*  met$" out || fail "lines: 0 is met"
 grep -q "array hook, private, 256 CPUs.*NOT MET$" out || fail "lines: 0.5 is not met"
 grep -q "transfers, delta / xbitmap, a.fpt, folds at 1000 ms .* 0.40 x .* met$" out || fail "lines: 0.4 is met"
+# What is not in them, or without any.
+for absent in "bitmap hook, 256 CPUs" "transfers, delta / xbitmap, folds at 2000 ms"; do
+	grep -q "^$absent.*not in this run$" out || fail "lines: $absent is not in the run"
+done
+"$source/targets.sh" known.json >out 2>err || fail "targets.sh: $(cat err)"
+(($(grep -c -E "^(array|bitmap|delta) hook, 256|^transfers.*not in this run$" out) == 5)) ||
+	fail "without lines: $(cat out)"
 
 refused() { # WHAT STATUS PATTERN COMMAND...
 	local what=$1 wanted=$2 pattern=$3
