@@ -19,8 +19,10 @@
 
 struct flat {
 	_Alignas(64) _Atomic int held;
-	_Alignas(64) _Atomic unsigned long *word;	/* atomic */
-	unsigned long *plain;		/* spinlock */
+	_Alignas(64) union {
+		_Atomic unsigned long *word;	/* atomic */
+		unsigned long *plain;		/* spinlock; when nobody writes */
+	};
 	unsigned long **own;		/* local: per thread */
 	unsigned int nr_threads;
 };
@@ -46,7 +48,6 @@ static void flat_destroy(void *instance)
 		free(f->own[i]);
 	free(f->own);
 	free(f->plain);
-	free((void *)f->word);
 	free(f);
 }
 
@@ -84,30 +85,30 @@ static int atomic_alloc(void *instance, uint64_t page, uint32_t order)
 	return wrong != 0;
 }
 
-static void *atomic_create(const struct bench_peer *self, const struct bench_peer_setup *setup)
+static void *flat_create(const struct bench_peer *self, const struct bench_peer_setup *setup)
 {
 	struct flat *f = bench_memory(sizeof(*f));
 
 	(void)self;
 	if (!f)
 		return NULL;
-	f->word = bench_memory(setup->nr_pages / 8 + sizeof(long));
-	if (f->word)
+	f->plain = bench_memory(setup->nr_pages / 8 + sizeof(long));
+	if (f->plain)
 		return f;
 	flat_destroy(f);
 	return NULL;
 }
 
-static int atomic_is_free(void *instance, uint64_t page)
+static int flat_is_free(void *instance, uint64_t page)
 {
 	struct flat *f = instance;
 
-	return f->word[page / BENCH_WORD_BITS] >> page % BENCH_WORD_BITS & 1;
+	return f->plain[page / BENCH_WORD_BITS] >> page % BENCH_WORD_BITS & 1;
 }
 
 static const struct bench_peer atomic_peer = {
-	BENCH_PEER_HEAD("atomic"), .create = atomic_create, .free = atomic_free,
-	.alloc = atomic_alloc, .is_free = atomic_is_free, .destroy = flat_destroy,
+	BENCH_PEER_HEAD("atomic"), .create = flat_create, .free = atomic_free,
+	.alloc = atomic_alloc, .is_free = flat_is_free, .destroy = flat_destroy,
 };
 
 static void spinlock_lock(struct flat *f)
@@ -154,30 +155,9 @@ static int spinlock_alloc(void *instance, uint64_t page, uint32_t order)
 	return wrong != 0;
 }
 
-static void *spinlock_create(const struct bench_peer *self, const struct bench_peer_setup *setup)
-{
-	struct flat *f = bench_memory(sizeof(*f));
-
-	(void)self;
-	if (!f)
-		return NULL;
-	f->plain = bench_memory(setup->nr_pages / 8 + sizeof(long));
-	if (f->plain)
-		return f;
-	flat_destroy(f);
-	return NULL;
-}
-
-static int spinlock_is_free(void *instance, uint64_t page)
-{
-	struct flat *f = instance;
-
-	return f->plain[page / BENCH_WORD_BITS] >> page % BENCH_WORD_BITS & 1;
-}
-
 static const struct bench_peer spinlock_peer = {
-	BENCH_PEER_HEAD("spinlock"), .create = spinlock_create, .free = spinlock_free,
-	.alloc = spinlock_alloc, .is_free = spinlock_is_free, .destroy = flat_destroy,
+	BENCH_PEER_HEAD("spinlock"), .create = flat_create, .free = spinlock_free,
+	.alloc = spinlock_alloc, .is_free = flat_is_free, .destroy = flat_destroy,
 };
 
 static __thread unsigned long *local_own;

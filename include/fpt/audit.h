@@ -3,9 +3,9 @@
  * audit.h - repairing what missed events have done to a tracker that toggles
  *
  * Purpose. An event that a lossy source misses inverts its pages for good, where hooks toggle
- * (delta): held pages are hinted, free ones are not. Isolation keeps data safe, as everywhere with a
- * lossy source; but hints get worse and worse. An audit asks the owner what is true, line by line,
- * and xors the *difference* into the base.
+ * (delta): held pages are hinted, free ones are not. Isolation keeps data safe, as everywhere with
+ * a lossy source; but hints get worse and worse. An audit asks the owner what is true, line by
+ * line, and xors the *difference* into the base.
  *
  *	cut			everything up to here is in the base
  *	read the base, ask the owner
@@ -34,23 +34,25 @@
  * quiet after the second cut is left to a later audit.
  *
  * Invariants.
- *	U1  A bit that an audit inverts was wrong: base xor deltas were not what the owner's events say.
+ *	U1  A bit that an audit inverts was wrong: base xor deltas were not what the owner's events
+ *	    say.
  *	U2  With no event meanwhile, an audit of a line leaves it right.
  *
- * Contract of the truth (fpt_auditor.truth): FPT_TRUTH_FREE and _HELD say what the page is by all of
- * its events, those that the source misses included, whose hooks have returned when this call
+ * Contract of the truth (fpt_auditor.truth): FPT_TRUTH_FREE and _HELD say what the page is by all
+ * of its events, those that the source misses included, whose hooks have returned when this call
  * returns; while a hook on the page is under way, or is still to be called, FPT_TRUTH_UNKNOWN. It
  * may always answer FPT_TRUTH_UNKNOWN: then the page is left as it is. That, and no fence, is what
  * covers an owner that was stopped between the allocator and its hook.
  *
- * Who may call what: one audit of a tracker at a time (another is told FPT_EBUSY), concurrently with
- * hooks and reporters, but not with add_range or remove_range. It may sleep; so may the callback.
+ * Who may call what: one audit of a tracker at a time (another is told FPT_EBUSY), concurrently
+ * with hooks and reporters, but not with add_range or remove_range. It may sleep; so may the
+ * callback.
  *
  * Ordering. "quiet" and the base are a store-then-look pair: the audit raises quiet, then reads the
  * base; a slow event toggles the base, then looks at quiet. All seq_cst.
  *
- * Progress: wait-free but for fences, three per call at most, and callbacks. Hooks pay nothing, on the slow
- * path one load per block.
+ * Progress: wait-free but for fences, three per call at most, and callbacks. Hooks pay nothing, on
+ * the slow path one load per block.
  */
 #ifndef FPT_AUDIT_H
 #define FPT_AUDIT_H

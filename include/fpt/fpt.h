@@ -27,43 +27,46 @@
  *	fpt_xbitmap_ops	one bitmap, all CPUs	exact; hooks write lines that other CPUs write
  *	fpt_array_ops	per-CPU arrays		fixed size, private lines; drops when full, and does
  *						not see allocations
- *	fpt_bitmap_ops	per-CPU bitmaps		no limit, private lines; grows by fpt_refill(), and does not
- *						see an allocation on another CPU than the free's
- *	fpt_delta_ops	per-CPU differences	exact, private lines, hooks without atomics; needs an exact
- *						source of events, or audits; what hooks did is known after
- *						a fold
+ *	fpt_bitmap_ops	per-CPU bitmaps		no limit, private lines; grows by fpt_refill(), and
+ *						does not see an allocation on another CPU than the
+ *						free's
+ *	fpt_delta_ops	per-CPU differences	exact, private lines, hooks without atomics; needs
+ *						an exact source of events, or audits; what hooks did
+ *						is known after a fold
  *	fpt_lockmap_ops	one bitmap, one lock	the baseline
- *	fpt_array2019_ops	per-CPU arrays	the baseline of 2019: scans in hooks, drops; reported by
- *						fpt_array2019_collect(), not by passes
- *	fpt_none_ops	nothing			what the calls cost; what is freed meanwhile is not hinted
+ *	fpt_array2019_ops	per-CPU arrays	the baseline of 2019: scans in hooks, drops;
+ *						reported by fpt_array2019_collect(), not by passes
+ *	fpt_none_ops	nothing			what the calls cost; what is freed meanwhile is not
+ *						hinted
  *
  * What cannot be reported, and why. Only the caller knows; it says so with fpt_refuse(), and passes
  * claim nothing until fpt_permit():
  *
  *	FPT_REFUSE_POISON	free pages hold a pattern that is checked when they are taken (page
  *				poisoning, KASAN): discarded memory reads as zeroes
- *	FPT_REFUSE_ZEROED	free pages are relied upon to hold what was written when they were freed
- *				(init_on_free): right only where the host gives back zeroed memory
+ *	FPT_REFUSE_ZEROED	free pages are relied upon to hold what was written when they were
+ *				freed (init_on_free): right only where the host gives back zeroed
+ *				memory
  *	FPT_REFUSE_DEVICE	an assigned device writes to guest memory by addresses that the host
  *				has pinned: what is discarded is not what the device sees
- *	FPT_REFUSE_HUGETLB	the host backs the guest with huge pages that it cannot take back, or
- *				only whole: see granule_order, too
+ *	FPT_REFUSE_HUGETLB	the host backs the guest with huge pages that it cannot take back,
+ *				or only whole: see granule_order, too
  *
  * Event sources. Exact: every free and every alloc is seen, once and in order. Lossy (config.lossy:
  * kernel tracepoints): some are not. A lossy source needs FPT_ISOLATE: FPT_TICKET is refused by
  * fpt_init(), as it is with trackers that neither retract nor can find out (array, bitmap,
  * array2019, none), because there the hooks are all that keeps an owner's page from the host.
  *
- * What a lossy source misses makes hints worse, never data: isolation decides. Trackers that set and
- * clear are put right by the page's next event, or by the owner's is_free (report.h); one that toggles
- * (delta) only by audits: it takes a lossy source with config.audit, and fpt_audit() is called now and
- * then (audit.h).
+ * What a lossy source misses makes hints worse, never data: isolation decides. Trackers that set
+ * and clear are put right by the page's next event, or by the owner's is_free (report.h); one that
+ * toggles (delta) only by audits: it takes a lossy source with config.audit, and fpt_audit() is
+ * called now and then (audit.h).
  *
  * RCU. Hooks that are dispatched at run time are read-side sections, and fpt_switch() and
- * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that it
- * is through. In the kernel always; in user space with FPT_RCU defined (in all files that call the
- * hooks) and liburcu's flavour bp linked, the one whose threads register themselves at their first
- * hook. That hook locks and may map memory; where it must not, the thread calls
+ * fpt_remove_range() wait for a grace period: that is where a reader has no other way to say that
+ * it is through. In the kernel always; in user space with FPT_RCU defined (in all files that call
+ * the hooks) and liburcu's flavour bp linked, the one whose threads register themselves at their
+ * first hook. That hook locks and may map memory; where it must not, the thread calls
  * urcu_bp_register_thread() before. Without FPT_RCU both work, too, and say below what they cannot
  * know. Hooks that are selected at compile time are no readers.
  *
@@ -71,11 +74,11 @@
  *
  * Run time: struct fpt_config names the ops. Compile time: define FPT_TRACKER as array, bitmap,
  * delta, xbitmap, lockmap, array2019 or none before including this header, in every file that calls
- * the hooks of such trackers; the hooks are then direct calls that inline, and config.ops must be that
- * tracker's. Live: fpt_switch(), for trackers that are selected at run time.
+ * the hooks of such trackers; the hooks are then direct calls that inline, and config.ops must be
+ * that tracker's. Live: fpt_switch(), for trackers that are selected at run time.
  *
- * Reading order: compat/compat.h (the seam), types.h, ticket.h, xbitmap.h (the back), tracker.h (the
- * contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host),
+ * Reading order: compat/compat.h (the seam), types.h, ticket.h, xbitmap.h (the back), tracker.h
+ * (the contract), array.h, bitmap.h, delta.h, lockmap.h (fronts), report.h (the way to the host),
  * audit.h, array2019.h.
  */
 #ifndef FPT_H
@@ -138,8 +141,8 @@ static inline int fpt_use(struct fpt *t, const struct fpt_config *config, struct
  * Set up a tracker without pages. m is donated: see types.h. Errors: FPT_EINVAL (config: no
  * tracker, no CPUs, an order or a number of entries beyond its bound, a host's page that is larger
  * than a block), FPT_ENOTSUP (FPT_TICKET with a lossy source or a tracker that cannot tell what is
- * owned; delta with a lossy source and without audits, others with), FPT_ENOMEM. Nothing else may use t meanwhile. With an error, m and t
- * are unspecified.
+ * owned; delta with a lossy source and without audits, others with), FPT_ENOMEM. Nothing else may
+ * use t meanwhile. With an error, m and t are unspecified.
  */
 static inline int fpt_init(struct fpt *t, const struct fpt_config *config, struct fpt_mem *m)
 {
@@ -212,9 +215,9 @@ static inline int fpt_add_range(struct fpt *t, fpt_pfn_t pfn, fpt_pfn_t nr, stru
  * or taken any more: hooks on them have returned. What is hinted of it is forgotten; the part that
  * fronts hold counts as events outside (delta: not counted). Concurrently with hooks on other
  * pages, but not with reporters, fpt_add_range(), fpt_switch() or another fpt_remove_range().
- * Afterwards its donated memory is the caller's again; an event of its pages that comes all the same
- * is ignored and counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while this
- * function runs.
+ * Afterwards its donated memory is the caller's again; an event of its pages that comes all the
+ * same is ignored and counted (FPT_STAT_OUTSIDE) or, without RCU, an error of the caller's while
+ * this function runs.
  * Errors: FPT_ERANGE (there is no such range), FPT_EBUSY (a block of it is out: complete it, then
  * try again). Blocking with RCU, else as two drains of the tracker.
  */

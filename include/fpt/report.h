@@ -22,8 +22,9 @@
  * Ticket: nothing is taken out. The alloc hook cancels a claim that was not submitted, and says
  * FPT_IN_FLIGHT of one that was: the owner waits (fpt_wait()), and can ask for that block first
  * (fpt_expedite()). Safe because the hooks see every event, and the tracker is exact; so a source
- * that misses events, and trackers that cannot tell (neither fpt_ops.retracts nor .cut), are refused
- * at init. Where it is a cut that tells (delta), each batch has one, between claim and submit.
+ * that misses events, and trackers that cannot tell (neither fpt_ops.retracts nor .cut), are
+ * refused at init. Where it is a cut that tells (delta), each batch has one, between claim and
+ * submit.
  *
  * fpt_get_hints() and fpt_put_hints() are the interface that was proposed in 2018, over tickets: a
  * chunk is in flight from get to put, and an allocation that meets it waits, or asks for it first.
@@ -41,8 +42,9 @@
  * caller may; they run with nothing held. Batches of one reporter may be completed in any order.
  *
  * Heat (policy.cold; delta): a block goes out only when nothing has touched it for so many ticks,
- * the pass that began the tick included. A tick is a pass begun by a reporter with such a policy: have
- * one. Folds do not count, there are more of them. What is hot keeps its hint. A flush takes all.
+ * the pass that began the tick included. A tick is a pass begun by a reporter with such a policy:
+ * have one. Folds do not count, there are more of them. What is hot keeps its hint. A flush takes
+ * all.
  *
  * Progress: lock-free but for the callbacks and for fences: those of drains (array, bitmap, delta:
  * fpt_pass_begin(), fpt_flush(), fpt_get_hints()) and of cuts (delta with tickets: fpt_pass_next(),
@@ -152,8 +154,8 @@ static inline unsigned long fpt_refused(struct fpt *t)
 /*
  * FPT_EINVAL: batch is 0 or above FPT_BATCH_MAX, max_in_flight is below one block, min_order
  * above FPT_MAX_ORDER, or cold above FPT_XBITMAP_MAX_AGE. FPT_ENOTSUP: cold, of a tracker that does
- * not know what is hot (all but delta). The policy is copied, and may be changed in rep between two passes, within
- * these bounds.
+ * not know what is hot (all but delta). The policy is copied, and may be changed in rep between two
+ * passes, within these bounds.
  */
 static inline int fpt_reporter_init(struct fpt_reporter *rep, struct fpt *t,
 				    const struct fpt_owner_ops *owner, void *ctx,
@@ -272,7 +274,9 @@ static inline void fpt_forget_used(struct fpt_reporter *rep, const struct fpt_ra
 	unsigned int cpu = fpt_cpu(rep->t->nr_cpus);
 	fpt_pfn_t i;
 
-	/* Where hooks toggle, the alloc may just not be in the back yet: audits, and nothing else. */
+	/*
+	 * Where hooks toggle, the alloc may just not be in the back yet: audits, and nothing else.
+	 */
 	if (fpt_tracker(rep->t)->toggles)
 		return;
 	if (!fpt_load(&rep->t->stale, relaxed) || !rep->owner->is_free)
@@ -409,7 +413,9 @@ static inline unsigned long fpt_pass_submit_one(struct fpt_reporter *rep,
 	return ticket;
 }
 
-/* Claim into b from n on, up to end. Returns where the claims end; before that: over, or a pause. */
+/*
+ * Claim into b from n on, up to end. Returns where the claims end; before that: over, or a pause.
+ */
 static inline unsigned int fpt_pass_claim_some(struct fpt_reporter *rep, struct fpt_batch *b,
 					       unsigned int n, unsigned int end)
 {
@@ -623,11 +629,12 @@ struct fpt_host_ops {
 
 /*
  * Report, now, all that was freed before the call and that the owner and the host let go: two
- * passes from end to end, see "two drains". min_order counts; amount, age and cold do not. host's ctx is
- * rep's. The clock is looked at between batches. A drain that another reporter has begun is not
- * waited for. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not reported
- * is still hinted, and the batch on its way then was completed. FPT_EBUSY: max_in_flight pages are
- * out in batches of the caller, or reporting is refused. Blocking; context of the callbacks.
+ * passes from end to end, see "two drains". min_order counts; amount, age and cold do not. host's
+ * ctx is rep's. The clock is looked at between batches. A drain that another reporter has begun is
+ * not waited for. FPT_ETIME: the deadline (a point in time of host->now) came first; what is not
+ * reported is still hinted, and the batch on its way then was completed. FPT_EBUSY: max_in_flight
+ * pages are out in batches of the caller, or reporting is refused. Blocking; context of the
+ * callbacks.
  */
 static inline int fpt_flush(struct fpt_reporter *rep, const struct fpt_host_ops *host,
 			    unsigned long deadline)
@@ -728,8 +735,8 @@ static inline bool fpt_batch_expedited(struct fpt *t, const struct fpt_batch *b,
  * and at most nr pages of them, and clear its hints: it is the caller's to hand to the host, until
  * fpt_put_hints(). Returns its pages and sets *pfn_start to the first; 0: there is none. What
  * "clear" means: one store per block makes its ticket SUBMITTED; page bits stay, and remember who
- * takes pages meanwhile. FPT_TICKET only. Fronts are drained when *pfn_start is 0. Lock-free but for
- * the fences of a cut, one for FPT_BATCH_MAX blocks.
+ * takes pages meanwhile. FPT_TICKET only. Fronts are drained when *pfn_start is 0. Lock-free but
+ * for the fences of a cut, one for FPT_BATCH_MAX blocks.
  */
 static inline fpt_pfn_t fpt_get_hints(struct fpt *t, fpt_pfn_t *pfn_start, fpt_pfn_t nr)
 {

@@ -21,12 +21,12 @@
  * acknowledgement that comes late or twice finds another generation or state, and does nothing.
  *
  * Invariants.
- *	T1  Only whoever holds the block's claim (xbitmap.h, X4) makes an IDLE word CLAIMED; only that
- *	    claim's holder makes it SUBMITTED.
- *	T2  When submit succeeds, all pages of the block were free when the claim was verified, and no
- *	    allocation of one has returned FPT_OK since.
- *	T3  An allocation that finds SUBMITTED returns FPT_IN_FLIGHT; the host is done when the word has
- *	    left that generation's SUBMITTED.
+ *	T1  Only whoever holds the block's claim (xbitmap.h, X4) makes an IDLE word CLAIMED; only
+ *	    that claim's holder makes it SUBMITTED.
+ *	T2  When submit succeeds, all pages of the block were free when the claim was verified, and
+ *	    no allocation of one has returned FPT_OK since.
+ *	T3  An allocation that finds SUBMITTED returns FPT_IN_FLIGHT; the host is done when the word
+ *	    has left that generation's SUBMITTED.
  *
  * Ordering. Claim and allocation are a store-then-look pair (compat.h):
  *

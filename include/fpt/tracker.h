@@ -23,11 +23,11 @@
  * do not lock, allocate, wait, or enter the kernel, except where a tracker's header says so. Pages
  * in no range are counted and otherwise ignored.
  *
- * alloc returns FPT_OK: go ahead; or, in the ticket protocol, FPT_IN_FLIGHT: the host has a block of
- * these pages and may discard it any time. They count as allocated all the same: fpt_wait() before
- * the first write, or give them back with fpt_free(); never call fpt_alloc() for them again. Where
- * the pages lie in several blocks, all are looked at, after the last bit is cleared: claims that
- * were not submitted are cancelled, and one submitted block makes the result FPT_IN_FLIGHT.
+ * alloc returns FPT_OK: go ahead; or, in the ticket protocol, FPT_IN_FLIGHT: the host has a block
+ * of these pages and may discard it any time. They count as allocated all the same: fpt_wait()
+ * before the first write, or give them back with fpt_free(); never call fpt_alloc() for them again.
+ * Where the pages lie in several blocks, all are looked at, after the last bit is cleared: claims
+ * that were not submitted are cancelled, and one submitted block makes the result FPT_IN_FLIGHT.
  *
  * Live switch. t->ops may change while hooks run (fpt_switch()). Every tracker has its own slot in
  * t->front, so that a hook that began under the old one finds its front as it was; nothing in a
@@ -96,8 +96,8 @@ struct fpt_ops {
 	void (*free)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	int (*alloc)(struct fpt *t, fpt_pfn_t pfn, unsigned int order);
 	/*
-	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks. May
-	 * sleep in the kernel.
+	 * Move what the front holds to the back. NULL: it holds nothing. Concurrently with hooks.
+	 * May sleep in the kernel.
 	 */
 	void (*drain)(struct fpt *t);
 	/*

@@ -13,20 +13,23 @@
  *	fpt_fetch_and(a, v, MO)			MO: relaxed, release, seq_cst
  *	fpt_fetch_add(a, v, MO)			MO: relaxed
  *	fpt_fetch_xor(a, v, MO)			MO: seq_cst
- *	fpt_or(a, v, MO)			MO: seq_cst. No result: on x86 one instruction, where those
- *	fpt_and(a, v, MO)			MO: relaxed, release, seq_cst	with one are compare-and-swap loops
+ *	fpt_or(a, v, MO)			MO: seq_cst. No result: on x86 one instruction, where
+ *						those with one are compare-and-swap loops
+ *	fpt_and(a, v, MO)			MO: relaxed, release, seq_cst
  *
- *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on at once
- *	fpt_percpu_add(cpu, a, v)		add to a word that only these calls for that CPU write;
- *						false: not done, this code is not on that CPU (any more)
+ *	fpt_cpu(nr)				this CPU, in [0, nr); a hint: the caller may move on
+ *						at once
+ *	fpt_percpu_add(cpu, a, v)		add to a word that only these calls for that CPU
+ *						write; false: not done, this code is not on that CPU
+ *						(any more)
  *
  * Sections: a look at a word that all share, and writes to what belongs to one CPU, as if in one
  * step.
  *
  *	fpt_section_toggle(cpu, e, was_e, c, n, a, v)
  *						*c += n, then *a ^= v
- *						FPT_SECTION_DONE: this code was on that CPU, *e was was_e,
- *						and nobody else of that CPU came between;
+ *						FPT_SECTION_DONE: this code was on that CPU, *e was
+ *						was_e, and nobody else of that CPU came between;
  *						FPT_SECTION_COUNTED: it ended between the two;
  *						else: before
  *	fpt_section_or(cpu, e, was_e, c, n, a, bits)
@@ -51,13 +54,15 @@
  *						spinlock, safe against interrupts; blocking
  *	fpt_pause()				inside a wait
  *	fpt_rcu_read_lock(), fpt_rcu_read_unlock(), fpt_rcu_synchronize()
- *						user space: liburcu's flavour bp with FPT_RCU defined (it
- *						needs no registration call), else they do nothing
+ *						user space: liburcu's flavour bp with FPT_RCU
+ *						defined (it needs no registration call), else they
+ *						do nothing
  *	FPT_RCU_WAITS				constant: fpt_rcu_synchronize() waits for readers
  *	fpt_memory_get(size), fpt_memory_put(p, size)
  *						zeroed memory, for donation; NULL without
  *	fpt_zero(p, n)
- *	fpt_ctz(w), fpt_fls(w)			index of the lowest, of the highest set bit; w is not 0
+ *	fpt_ctz(w), fpt_fls(w)			index of the lowest, of the highest set bit; w is
+ *						not 0
  *	FPT_ASSERT(x)				a claim of the author, not a check of input
  *	FPT_CACHE_LINE				bytes; a constant
  *	FPT_LIKELY(x), FPT_UNLIKELY(x)		of hooks: what comes next in memory
