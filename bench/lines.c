@@ -251,13 +251,13 @@ static void count_words(struct replay *r)
 	unsigned int cpu, w;
 
 	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
-		const struct fpt_delta_gen *g = &d->cpu[cpu].gen[e & 1];
+		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
 
 		for (i = 0; i <= d->line_mask; i++) {
-			const fpt_atomic_t *word = &g->line[i * FPT_DELTA_LINE_WORDS];
-			bool whole = g->whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS & 1;
+			const fpt_atomic_t *word = &g.line[i * FPT_DELTA_LINE_WORDS];
+			bool whole = g.whole[i / FPT_WORD_BITS].v >> i % FPT_WORD_BITS & 1;
 
-			if (!fpt_delta_tagged(g->tag[i].v, e))
+			if (!fpt_delta_tagged(g.tag[i].v, e))
 				continue;
 			r->folded_lines++;
 			for (w = 0; w < FPT_DELTA_LINE_WORDS; w++)
