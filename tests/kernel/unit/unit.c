@@ -70,7 +70,16 @@ void unit_check(bool x, const char *what, const char *file, int line)
 	unit_end(false);
 }
 
-struct cpumask unit_cpus;		/* empty: any */
+static cpu_set_t unit_cpus;		/* empty: any */
+
+/* Of a test's thread, or before there is one of those to come. */
+int unit_setaffinity(const cpu_set_t *set)
+{
+	if (current->flags & PF_KTHREAD)
+		return set_cpus_allowed_ptr(current, set);
+	cpumask_copy(&unit_cpus, set);
+	return 0;
+}
 
 static int unit_thread(void *data)
 {
