@@ -58,6 +58,7 @@ void unit_end(bool skipped) __noreturn;
 void unit_check(bool x, const char *what, const char *file, int line);
 
 #define cmocka_unit_test(f) { #f, f, NULL, NULL, NULL }
+#define cmocka_unit_test_teardown(f, teardown) { #f, f, NULL, teardown, NULL }
 #define _cmocka_run_group_tests(group, tests, n, setup, teardown) unit_run(group, tests, n)
 #define cmocka_run_group_tests(tests, setup, teardown) unit_run(#tests, tests, ARRAY_SIZE(tests))
 #define cmocka_set_test_filter(pattern) ((void)(pattern))
@@ -137,6 +138,7 @@ typedef struct cpumask cpu_set_t;
 #define CPU_SET(cpu, set) cpumask_set_cpu(cpu, set)
 #define CPU_ISSET(cpu, set) cpumask_test_cpu(cpu, set)
 #define CPU_COUNT(set) ((int)cpumask_weight(set))
+#define sched_yield() cond_resched()
 #define sched_getaffinity(pid, size, set) (cpumask_copy(set, cpu_online_mask), 0)
 #define sched_setaffinity(pid, size, set) unit_setaffinity(set)
 

@@ -137,6 +137,8 @@ int unit_run(const char *group, const struct CMUnitTest *tests, size_t n)
 		if (pthread_create(&thread, NULL, unit_test, (void *)&tests[i]))
 			return -1;
 		pthread_join(thread, NULL);
+		if (tests[i].teardown_func)
+			tests[i].teardown_func(NULL);
 		if (unit_failed)
 			pr_err("%s: FAILED: %s\n", KBUILD_MODNAME, tests[i].name);
 		else if (unit_skipped)
