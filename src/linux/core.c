@@ -4,8 +4,10 @@
  *
  * Process context. One mutex covers the settings and the tracker's life: hooks and the reporter run
  * between start and stop only, without it. Another covers the memory, which the reporter's thread
- * gives, too. A change that fails leaves the old settings in force; if
- * these fail, too (memory), tracking is off until a change succeeds, and the log says so.
+ * gives, too. A third keeps a switch's drains and a pass's apart: a drain that is asked for another
+ * goes round once more, with a grace period, and with a pass in each the switch would not end. A
+ * change that fails leaves the old settings in force; if these fail, too (memory), tracking is off
+ * until a change succeeds, and the log says so.
  */
 #include "module.h"
 
@@ -49,6 +51,7 @@ static enum { FPTK_LOADING, FPTK_ON, FPTK_OFF, FPTK_GONE } fptk_state;
 static struct fpt fptk_tracker;
 static DEFINE_MUTEX(fptk_memory_lock);
 static LIST_HEAD(fptk_memory);
+DEFINE_MUTEX(fptk_drain_lock);
 
 const struct fpt_ops *fptk_ops_by_name(const char *name)
 {
@@ -265,7 +268,9 @@ static int fptk_switch(struct fpt *t)
 	if (donate)
 		error = fptk_memory_get(ops->size(&config) + FPT_CACHE_LINE, &m);
 	if (!error) {
+		mutex_lock(&fptk_drain_lock);
 		error = fptk_errno(fpt_switch(t, &config, donate ? &m : NULL));
+		mutex_unlock(&fptk_drain_lock);
 		if (error && donate)
 			fptk_memory_put_last();
 	}

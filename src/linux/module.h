@@ -14,7 +14,8 @@
  *
  * Included first, for pr_fmt.
  *
- * Locks, outermost first: settings (core.c), flush (reporter.c), device (virtio.c), zone->lock.
+ * Locks, outermost first: settings (core.c), memory (core.c), drain (core.c), flush (reporter.c),
+ * device (virtio.c), zone->lock.
  */
 #ifndef FPT_MODULE_H
 #define FPT_MODULE_H
@@ -22,6 +23,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/seq_file.h>
 #include <linux/version.h>
@@ -57,6 +59,7 @@ struct fptk_settings {
 
 /* core.c; process context. The settings are written in apply() only. */
 extern struct fptk_settings fptk_settings;
+extern struct mutex fptk_drain_lock;
 const struct fpt_ops *fptk_ops_by_name(const char *name);
 int fptk_core_apply(int (*change)(struct fptk_settings *s, const void *arg), const void *arg);
 int fptk_core_live(void);

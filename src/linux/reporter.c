@@ -86,7 +86,9 @@ static long fptk_pass(struct fpt *t, bool flush)
 	if (error)
 		return -EINVAL;
 	(void)fptk_core_refill(t);	/* without it, slower */
+	mutex_lock(&fptk_drain_lock);
 	fpt_pass_begin(&fptk_reporter);
+	mutex_unlock(&fptk_drain_lock);
 	while (!kthread_should_stop()) {
 		unsigned int nr = fpt_pass_next(&fptk_reporter, &fptk_batch);
 
