@@ -23,12 +23,9 @@
 /* Holes between zones that are not worth a range of their own: 64 KiB of bits for 2 GiB. */
 #define FPTK_HOLE (2UL << (30 - PAGE_SHIFT))
 
-/*
- * Not "delta", with either source: a page that is free when the source starts, but in a per-CPU list
- * and so not found by the scan, would be inverted for good. The others forget at its first event.
- */
 static const struct fpt_ops *const fptk_trackers[] = {
-	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
+	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_delta_ops, &fpt_lockmap_ops,
+	&fpt_none_ops,
 };
 
 struct fptk_settings fptk_settings = {
@@ -194,6 +191,8 @@ static struct fpt_config fptk_config(void)
 		.order = fptk_settings.order,
 		.protocol = FPT_ISOLATE,
 		.lossy = fptk_settings.source == FPTK_TRACEPOINTS,
+		/* With either source: neither tells of pages in per-CPU lists when it starts. */
+		.audit = fptk_settings.ops->toggles,
 	};
 }
 
@@ -212,6 +211,22 @@ static int fptk_build(struct fpt *t)
 	return error;
 }
 
+/*
+ * The scan comes after the source: what is freed in between is seen by one or both, never by none.
+ * But a tracker that toggles must not be told twice; what it is not told, audits find.
+ */
+static int fptk_start_source(struct fpt *t)
+{
+	bool toggles = fptk_settings.ops->toggles;
+	int error = toggles ? 0 : fptk_source_start(fptk_settings.source, t);
+
+	if (error)
+		return error;
+	fptk_drain_pcp();
+	fptk_scan(t);
+	return toggles ? fptk_source_start(fptk_settings.source, t) : 0;
+}
+
 static int fptk_start(void)
 {
 	struct fpt *t = &fptk_tracker;
@@ -220,12 +235,9 @@ static int fptk_start(void)
 
 	if (error)
 		return error;
-	error = fptk_source_start(fptk_settings.source, t);
+	error = fptk_start_source(t);
 	if (error)
 		goto no_source;
-	/* After the source: what is freed in between is seen by one or both, never by none. */
-	fptk_drain_pcp();
-	fptk_scan(t);
 	error = fptk_reporter_start(t);
 	if (error)
 		goto no_reporter;
@@ -277,6 +289,8 @@ static int fptk_switch(struct fpt *t)
 	mutex_unlock(&fptk_memory_lock);
 	if (!error)
 		pr_info("switched to tracker %s\n", ops->name);
+	else if (error == -EOPNOTSUPP)
+		pr_err("no live switch to tracker %s: load the module anew\n", ops->name);
 	return error;
 }
 

@@ -6,6 +6,7 @@
  *	core.c		settings, the tracker and its memory
  *	source.c	tracepoints or hooks -> fpt_free(), fpt_alloc()
  *	scan.c		pages that were free before the source ran
+ *	audit.c		what is true of a page, for a tracker that toggles
  *	reporter.c	the thread: claim, isolate, report, put back
  *	isolate.c	the zones' free lists
  *	virtio.c	the balloon device's reporting queue
@@ -75,6 +76,12 @@ void fptk_source_stop(void);
 /* scan.c; process context */
 void fptk_scan(struct fpt *t);
 
+/* audit.c; process context */
+void fptk_audit_start(struct fpt *t);
+void fptk_audit_some(struct fpt *t);
+void fptk_audit_all(struct fpt *t);
+void fptk_audit_show(struct seq_file *m);
+
 /* isolate.c */
 extern const struct fpt_owner_ops fptk_owner;
 int fptk_isolate_init(void);
@@ -82,6 +89,8 @@ void fptk_isolate_exit(void);
 unsigned long fptk_pages_out(void);
 unsigned long fptk_blocked(void);
 void fptk_drain_pcp(void);
+struct page *fptk_buddy_of(unsigned long pfn, unsigned int order, unsigned int *its_order);
+bool fptk_owned(struct page *page);
 
 /* reporter.c; process context */
 struct fptk_reporter_stats {
