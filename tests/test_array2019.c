@@ -1408,7 +1408,9 @@ int main(int argc, char **argv)
 #if defined(FPT_MODEL)
 		cmocka_unit_test(test_private_lines),
 #elif defined(FPT_VIRTUAL_CPUS)
+#ifndef __KERNEL__	/* there, one thread at a time has virtual CPUs */
 		THREADS("threads, a CPU each", CPUS),
+#endif
 #else
 		THREADS("threads, one CPU's array", 1),
 		THREADS("threads, two CPUs' arrays", 2),

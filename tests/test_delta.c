@@ -3156,6 +3156,7 @@ static void test_beyond(void **state)
 	tracker_free(w);
 }
 
+#ifndef __KERNEL__
 /* A child's tracker is a copy, and its fence works as the parent's. */
 static void test_fork(void **state)
 {
@@ -3331,6 +3332,7 @@ static void test_storm(void **state)
 	signal(SIGALRM, SIG_DFL);
 }
 #endif
+#endif
 
 #define COMMON_TESTS \
 	cmocka_unit_test(test_init), \
@@ -3384,8 +3386,10 @@ int main(int argc, char **argv)
 #endif
 #ifdef REAL_CPUS
 		cmocka_unit_test(test_beyond),
+#ifndef __KERNEL__
 		cmocka_unit_test(test_fork),
 		cmocka_unit_test(test_storm),
+#endif
 #endif
 	};
 

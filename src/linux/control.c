@@ -107,7 +107,7 @@ static const struct kernel_param_ops fptk_flush_param = { .set = fptk_set_flush 
 	MODULE_PARM_DESC(name, help)
 
 module_param_cb(tracker, &fptk_tracker_param, NULL, 0644);
-MODULE_PARM_DESC(tracker, "xbitmap, array, bitmap, lockmap or none");
+MODULE_PARM_DESC(tracker, "xbitmap, array, bitmap, delta, lockmap or none");
 module_param_cb(source, &fptk_source_param, NULL, 0644);
 MODULE_PARM_DESC(source, "tracepoints, or hooks (patched kernel)");
 FPTK_NUMBER(order, "pages per reported block, log2");
@@ -141,6 +141,7 @@ static void fptk_show_stats(struct seq_file *m, struct fpt *t)
 	for (i = 0; i < FPT_NR_STATS; i++)
 		if (fptk_stat_names[i])
 			seq_printf(m, "%s %lu\n", fptk_stat_names[i], stats.count[i]);
+	fptk_audit_show(m);
 	seq_printf(m, "donated_bytes %zu\n", stats.memory_donated);
 	seq_printf(m, "used_bytes %zu\n", stats.memory_used);
 	seq_printf(m, "in_flight %lu\n", fptk_pages_out());

@@ -4,8 +4,10 @@
  *
  * Process context. One mutex covers the settings and the tracker's life: hooks and the reporter run
  * between start and stop only, without it. Another covers the memory, which the reporter's thread
- * gives, too. A change that fails leaves the old settings in force; if
- * these fail, too (memory), tracking is off until a change succeeds, and the log says so.
+ * gives, too. A third keeps a switch's drains and a pass's apart: a drain that is asked for another
+ * goes round once more, with a grace period, and with a pass in each the switch would not end. A
+ * change that fails leaves the old settings in force; if these fail, too (memory), tracking is off
+ * until a change succeeds, and the log says so.
  */
 #include "module.h"
 
@@ -21,12 +23,9 @@
 /* Holes between zones that are not worth a range of their own: 64 KiB of bits for 2 GiB. */
 #define FPTK_HOLE (2UL << (30 - PAGE_SHIFT))
 
-/*
- * Not "delta", with either source: a page that is free when the source starts, but in a per-CPU list
- * and so not found by the scan, would be inverted for good. The others forget at its first event.
- */
 static const struct fpt_ops *const fptk_trackers[] = {
-	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_lockmap_ops, &fpt_none_ops,
+	&fpt_xbitmap_ops, &fpt_array_ops, &fpt_bitmap_ops, &fpt_delta_ops, &fpt_lockmap_ops,
+	&fpt_none_ops,
 };
 
 struct fptk_settings fptk_settings = {
@@ -49,6 +48,7 @@ static enum { FPTK_LOADING, FPTK_ON, FPTK_OFF, FPTK_GONE } fptk_state;
 static struct fpt fptk_tracker;
 static DEFINE_MUTEX(fptk_memory_lock);
 static LIST_HEAD(fptk_memory);
+DEFINE_MUTEX(fptk_drain_lock);
 
 const struct fpt_ops *fptk_ops_by_name(const char *name)
 {
@@ -191,6 +191,8 @@ static struct fpt_config fptk_config(void)
 		.order = fptk_settings.order,
 		.protocol = FPT_ISOLATE,
 		.lossy = fptk_settings.source == FPTK_TRACEPOINTS,
+		/* With either source: neither tells of pages in per-CPU lists when it starts. */
+		.audit = fptk_settings.ops->toggles,
 	};
 }
 
@@ -209,6 +211,22 @@ static int fptk_build(struct fpt *t)
 	return error;
 }
 
+/*
+ * The scan comes after the source: what is freed in between is seen by one or both, never by none.
+ * But a tracker that toggles must not be told twice; what it is not told, audits find.
+ */
+static int fptk_start_source(struct fpt *t)
+{
+	bool toggles = fptk_settings.ops->toggles;
+	int error = toggles ? 0 : fptk_source_start(fptk_settings.source, t);
+
+	if (error)
+		return error;
+	fptk_drain_pcp();
+	fptk_scan(t);
+	return toggles ? fptk_source_start(fptk_settings.source, t) : 0;
+}
+
 static int fptk_start(void)
 {
 	struct fpt *t = &fptk_tracker;
@@ -217,12 +235,9 @@ static int fptk_start(void)
 
 	if (error)
 		return error;
-	error = fptk_source_start(fptk_settings.source, t);
+	error = fptk_start_source(t);
 	if (error)
 		goto no_source;
-	/* After the source: what is freed in between is seen by one or both, never by none. */
-	fptk_drain_pcp();
-	fptk_scan(t);
 	error = fptk_reporter_start(t);
 	if (error)
 		goto no_reporter;
@@ -265,13 +280,17 @@ static int fptk_switch(struct fpt *t)
 	if (donate)
 		error = fptk_memory_get(ops->size(&config) + FPT_CACHE_LINE, &m);
 	if (!error) {
+		mutex_lock(&fptk_drain_lock);
 		error = fptk_errno(fpt_switch(t, &config, donate ? &m : NULL));
+		mutex_unlock(&fptk_drain_lock);
 		if (error && donate)
 			fptk_memory_put_last();
 	}
 	mutex_unlock(&fptk_memory_lock);
 	if (!error)
 		pr_info("switched to tracker %s\n", ops->name);
+	else if (error == -EOPNOTSUPP)
+		pr_err("no live switch to tracker %s: load the module anew\n", ops->name);
 	return error;
 }
 

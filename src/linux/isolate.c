@@ -71,7 +71,7 @@ static int fptk_migratetype(struct page *page)
  * The free block that holds 2^order pages from pfn on, NULL without. Its order is stable only with
  * the zone's lock held.
  */
-static struct page *fptk_buddy_of(unsigned long pfn, unsigned int order, unsigned int *its_order)
+struct page *fptk_buddy_of(unsigned long pfn, unsigned int order, unsigned int *its_order)
 {
 	unsigned int o;
 
@@ -87,7 +87,8 @@ static struct page *fptk_buddy_of(unsigned long pfn, unsigned int order, unsigne
 	return NULL;
 }
 
-static bool fptk_owned(struct page *page)
+/* USED of one page. */
+bool fptk_owned(struct page *page)
 {
 	struct page *head = compound_head(page);
 

@@ -8,7 +8,7 @@
  *
  * Parameters: at load, and live in /sys/module/fpt/parameters/:
  *
- *	tracker		xbitmap (default), array, bitmap, lockmap, none
+ *	tracker		xbitmap (default), array, bitmap, delta, lockmap, none
  *	order		pages per reported block, log2 (9)
  *	source		tracepoints (default; any kernel), hooks (a kernel with patches/)
  *	period_ms	between passes of the reporter (100); 0: on demand only
@@ -17,16 +17,19 @@
  *	timeout_ms	how long the host may take for a report (10000)
  *	flush		write 1: report all that is free now; returns when done
  *
- * The tracker is switched while it is in use. order and source start tracking anew, and the
- * counters with it; so does a tracker after "none". A write of flush fails with EOPNOTSUPP where
- * there is no device to report to, ETIMEDOUT when the host did not answer (the device is reset, its
- * pages go back to the allocator, and it stays off until it is bound anew).
+ * The tracker is switched while it is in use; not to or from delta (EOPNOTSUPP): load the module
+ * anew. order and source start tracking anew, and the counters with it; so does a tracker after
+ * "none". delta is audited: 64 MB of the guest in each 100 ms while there are events, all of it in
+ * a flush (audit.c). A write of flush fails with EOPNOTSUPP where there is no device to report to,
+ * ETIMEDOUT when the host did not answer (the device is reset, its pages go back to the allocator,
+ * and it stays off until it is bound anew).
  *
  * debugfs, in /sys/kernel/debug/fpt/:
  *
  *	stats		"name value" lines: freed allocated outside dropped slow claimed busy used
  *			reported failed refaulted (pages; slow: events), donated_bytes used_bytes,
- *			in_flight (pages), reports passes timeouts
+ *			in_flight (pages), reports passes timeouts; of audits: repaired (pages),
+ *			disturbed (lines of 512 pages, left to a later one)
  *	dump		a line per 64 blocks: pfn, then per block
  *			. nothing, h hinted, c claimed, r reported
  *

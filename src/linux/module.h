@@ -6,6 +6,7 @@
  *	core.c		settings, the tracker and its memory
  *	source.c	tracepoints or hooks -> fpt_free(), fpt_alloc()
  *	scan.c		pages that were free before the source ran
+ *	audit.c		what is true of a page, for a tracker that toggles
  *	reporter.c	the thread: claim, isolate, report, put back
  *	isolate.c	the zones' free lists
  *	virtio.c	the balloon device's reporting queue
@@ -14,7 +15,8 @@
  *
  * Included first, for pr_fmt.
  *
- * Locks, outermost first: settings (core.c), flush (reporter.c), device (virtio.c), zone->lock.
+ * Locks, outermost first: settings (core.c), memory (core.c), drain (core.c), flush (reporter.c),
+ * device (virtio.c), zone->lock.
  */
 #ifndef FPT_MODULE_H
 #define FPT_MODULE_H
@@ -22,6 +24,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/seq_file.h>
 #include <linux/version.h>
@@ -57,6 +60,7 @@ struct fptk_settings {
 
 /* core.c; process context. The settings are written in apply() only. */
 extern struct fptk_settings fptk_settings;
+extern struct mutex fptk_drain_lock;
 const struct fpt_ops *fptk_ops_by_name(const char *name);
 int fptk_core_apply(int (*change)(struct fptk_settings *s, const void *arg), const void *arg);
 int fptk_core_live(void);
@@ -72,6 +76,12 @@ void fptk_source_stop(void);
 /* scan.c; process context */
 void fptk_scan(struct fpt *t);
 
+/* audit.c; process context */
+void fptk_audit_start(struct fpt *t);
+void fptk_audit_some(struct fpt *t);
+void fptk_audit_all(struct fpt *t);
+void fptk_audit_show(struct seq_file *m);
+
 /* isolate.c */
 extern const struct fpt_owner_ops fptk_owner;
 int fptk_isolate_init(void);
@@ -79,6 +89,8 @@ void fptk_isolate_exit(void);
 unsigned long fptk_pages_out(void);
 unsigned long fptk_blocked(void);
 void fptk_drain_pcp(void);
+struct page *fptk_buddy_of(unsigned long pfn, unsigned int order, unsigned int *its_order);
+bool fptk_owned(struct page *page);
 
 /* reporter.c; process context */
 struct fptk_reporter_stats {

@@ -86,7 +86,9 @@ static long fptk_pass(struct fpt *t, bool flush)
 	if (error)
 		return -EINVAL;
 	(void)fptk_core_refill(t);	/* without it, slower */
+	mutex_lock(&fptk_drain_lock);
 	fpt_pass_begin(&fptk_reporter);
+	mutex_unlock(&fptk_drain_lock);
 	while (!kthread_should_stop()) {
 		unsigned int nr = fpt_pass_next(&fptk_reporter, &fptk_batch);
 
@@ -127,6 +129,7 @@ static void fptk_period(struct fpt *t)
 {
 	unsigned long blocked = fptk_blocked();
 
+	fptk_audit_some(t);
 	if (fptk_pass(t, false) >= 0 && fptk_blocked() != blocked)
 		fptk_unblock();
 }
@@ -155,6 +158,7 @@ static int fptk_flush(struct fpt *t)
 	if (!fptk_virtio_ready())
 		return -EOPNOTSUPP;
 	fptk_drain_pcp();
+	fptk_audit_all(t);
 	for (i = 0; i < FPTK_FLUSH_PASSES; i++) {
 		blocks = fptk_pass(t, true);
 		if (blocks < 0)
@@ -240,6 +244,7 @@ int fptk_reporter_start(struct fpt *t)
 	fptk_drain.wait = FPTK_DRAIN_MIN;
 	fptk_drain.next = jiffies;
 	memset(&fptk_reporter_stats, 0, sizeof(fptk_reporter_stats));
+	fptk_audit_start(t);
 	thread = kthread_run(fptk_run, t, "fpt");
 	if (IS_ERR(thread))
 		return PTR_ERR(thread);

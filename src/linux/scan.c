@@ -3,7 +3,9 @@
  * scan.c - pages that are free and that the tracker does not know
  *
  * No event tells of pages that were free before the source ran, nor again of a hint that a tracker
- * dropped. Process context, concurrently with hooks; not with another scan. Nothing can fail.
+ * dropped. Process context, concurrently with hooks; not with another scan. Nothing can fail. For a
+ * tracker that toggles only once, before the source runs: it does not show yet what it was told
+ * last, and told twice it would take it back. audit.c is its scan.
  *
  * A page in the buddy was freed, and its next alloc hook comes after the zone's lock was let go: so
  * fpt_free() under the lock is in order. Pages in per-CPU lists are not seen.

@@ -79,11 +79,13 @@ build_unit_tests() {
 	rm -rf "$dir"
 	mkdir -p "$dir/include"
 	cp "$here/unit/Kbuild" "$here/unit/cmocka.h" "$dir"
-	sed -n 's/^obj-m := //p' "$dir/Kbuild" | tr ' ' '\n' | while read -r name; do
+	sed -n 's/^obj-m [:+]= //p' "$dir/Kbuild" | tr ' ' '\n' | while read -r name; do
 		cp "$here/unit/unit.c" "$dir/${name%.o}.c"
 	done
 	# Empty: cmocka.h is there before them.
-	for name in pthread sched setjmp stdarg stddef stdint stdio stdlib string; do
+	mkdir "$dir/include/sys"
+	for name in pthread sched setjmp signal stdarg stddef stdint stdio stdlib string unistd \
+		    sys/mman sys/syscall sys/time sys/wait; do
 		: >"$dir/include/$name.h"
 	done
 	make_modules "$dir"

@@ -34,6 +34,9 @@ extern unsigned int fpt_virtual_cpu;
 
 #include <fpt/compat/compat.h>
 
+/* The word of an atomic, in user space's name. */
+#define v counter
+
 /* Names of tests that the kernel has, too. */
 #define add_range unit_add_range
 #define complete unit_complete
@@ -55,6 +58,7 @@ void unit_end(bool skipped) __noreturn;
 void unit_check(bool x, const char *what, const char *file, int line);
 
 #define cmocka_unit_test(f) { #f, f, NULL, NULL, NULL }
+#define cmocka_unit_test_teardown(f, teardown) { #f, f, NULL, teardown, NULL }
 #define _cmocka_run_group_tests(group, tests, n, setup, teardown) unit_run(group, tests, n)
 #define cmocka_run_group_tests(tests, setup, teardown) unit_run(#tests, tests, ARRAY_SIZE(tests))
 #define cmocka_set_test_filter(pattern) ((void)(pattern))
@@ -121,18 +125,24 @@ static inline __maybe_unused void free(void *p)
 #define qsort(base, n, size, compare) sort(base, n, size, compare, NULL)
 #define getenv unit_getenv
 #define strtoul simple_strtoul
+#define atoi(s) ((int)simple_strtol(s, NULL, 10))
 
 /*
  * Threads. Nothing but a thread's end is waited for. A test's main() may choose the CPUs that they
- * all run on.
+ * all run on, and a test the CPU that its thread goes to.
  */
-extern struct cpumask unit_cpus;
-
 typedef struct cpumask cpu_set_t;
 
+#define CPU_SETSIZE 64
 #define CPU_ZERO(set) cpumask_clear(set)
 #define CPU_SET(cpu, set) cpumask_set_cpu(cpu, set)
-#define sched_setaffinity(pid, size, set) (cpumask_copy(&unit_cpus, set), 0)
+#define CPU_ISSET(cpu, set) cpumask_test_cpu(cpu, set)
+#define CPU_COUNT(set) ((int)cpumask_weight(set))
+#define sched_yield() cond_resched()
+#define sched_getaffinity(pid, size, set) (cpumask_copy(set, cpu_online_mask), 0)
+#define sched_setaffinity(pid, size, set) unit_setaffinity(set)
+
+int unit_setaffinity(const cpu_set_t *set);
 
 struct unit_thread {
 	struct completion ended;

@@ -70,7 +70,16 @@ void unit_check(bool x, const char *what, const char *file, int line)
 	unit_end(false);
 }
 
-struct cpumask unit_cpus;		/* empty: any */
+static cpu_set_t unit_cpus;		/* empty: any */
+
+/* Of a test's thread, or before there is one of those to come. */
+int unit_setaffinity(const cpu_set_t *set)
+{
+	if (current->flags & PF_KTHREAD)
+		return set_cpus_allowed_ptr(current, set);
+	cpumask_copy(&unit_cpus, set);
+	return 0;
+}
 
 static int unit_thread(void *data)
 {
@@ -128,6 +137,8 @@ int unit_run(const char *group, const struct CMUnitTest *tests, size_t n)
 		if (pthread_create(&thread, NULL, unit_test, (void *)&tests[i]))
 			return -1;
 		pthread_join(thread, NULL);
+		if (tests[i].teardown_func)
+			tests[i].teardown_func(NULL);
 		if (unit_failed)
 			pr_err("%s: FAILED: %s\n", KBUILD_MODNAME, tests[i].name);
 		else if (unit_skipped)
