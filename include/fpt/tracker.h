@@ -176,7 +176,8 @@ static inline void fpt_update_back(struct fpt *t, unsigned int cpu, fpt_pfn_t pf
 
 /*
  * A drain with a fence is one at a time: a second one leaves all that there is to the first, which
- * goes round once more.
+ * goes round once more. So the first does not end as long as others come in each of its rounds: who
+ * has to end keeps them out (src/linux: a switch keeps passes out).
  *
  *	if (fpt_drain_begin(&draining))
  *		do
