@@ -883,7 +883,9 @@ static inline unsigned int fpt_xbitmap_claim(struct fpt_xbitmap *x, struct fpt_c
 	unsigned long n = fpt_load(&x->nr_ranges, acquire);	/* pairs with add_range's release */
 	unsigned int nr = 0;
 
-	for (; max && c->range < n; c->range++, c->block = 0) {
+	if (!max)
+		return 0;
+	for (; c->range < n; c->range++, c->block = 0) {
 		struct fpt_xbitmap_range *r = &x->range[c->range];
 		unsigned long hints, want, w;
 		unsigned int some;

@@ -37,7 +37,8 @@
  *	fpt_section_and(cpu, e, was_e, c, n, a, bits)
  *						the same, *a &= bits
  *	fpt_section_replace(cpu, e, was_e, c, n, a, old, v)
- *						the same, *a = v, which was old
+ *						the same, *a = v, which was old; of a word that was looked at
+ *						also a test-and-set, or a swap of pointers
  *	fpt_section_append(cpu, e, was_e, c, n, nr, was_nr, v)
  *						the same, *nr = was_nr + 1, which was was_nr; but first
  *						nr[1 + was_nr] = v, which may stay, though it got no further
