@@ -251,7 +251,7 @@ static void count_words(struct replay *r)
 	unsigned int cpu, w;
 
 	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
-		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+		struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, e);
 
 		for (i = 0; i <= d->line_mask; i++) {
 			const fpt_atomic_t *word = &g.line[i * FPT_DELTA_LINE_WORDS];
@@ -266,11 +266,11 @@ static void count_words(struct replay *r)
 	}
 }
 
-static void count_drain(struct replay *r, unsigned long *transfers)
+static void count_drain(struct replay *r, const struct fpt_ops *ops, unsigned long *transfers)
 {
 	unsigned long before = counts.transfers;
 
-	if (fpt_tracker(&r->t) == &fpt_delta_ops)
+	if (ops == &fpt_delta_ops)
 		count_words(r);
 	fpt_model_cpu = r->reporter;
 	count_operation();
@@ -295,7 +295,7 @@ static const char *replay(struct replay *r, const struct lines_tracker *tracker,
 		const struct trace_event *e = &r->trace->events[i];
 
 		for (; next <= e->ns; next += period)
-			count_drain(r, &drains);
+			count_drain(r, tracker->ops, &drains);
 		fpt_model_cpu = e->cpu;
 		count_operation();
 		if (e->alloc)

@@ -249,7 +249,7 @@ static bool delta_bit(struct fpt *t, unsigned int cpu, unsigned int gen, fpt_pfn
 
 	if (!r || cpu >= front(t)->nr_cpus)
 		return false;
-	g = fpt_delta_gen(front(t), cpu, gen);
+	g = fpt_delta_gen_of(front(t), cpu, gen);
 	for (; gen == (e & 1) && i < sets * WAYS; i += sets)
 		if (g.tag[i].v == fpt_delta_tag(number / LINE, e))
 			return ((g.line[i * FPT_DELTA_LINE_WORDS + bit / FPT_WORD_BITS].v >>
@@ -278,7 +278,7 @@ static const char *table_error(struct fpt *t)
 
 	for (cpu = 0; cpu < d->nr_cpus; cpu++)
 		for (gen = 0; gen < 2; gen++) {
-			struct fpt_delta_gen g = fpt_delta_gen(d, cpu, gen);
+			struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, gen);
 			bool frozen = gen != (e & 1);
 
 			for (i = 0; i < d->sets * WAYS; i++) {
@@ -592,7 +592,7 @@ static void test_whole(void **state)
 		give(w, i & 1, at, 9);
 		for (k = 0; fast && k < WAYS * FPT_DELTA_LINE_WORDS; k++) {
 			unsigned long e = front(&w->t)->epoch.v;
-			struct fpt_delta_gen g = fpt_delta_gen(front(&w->t), go_to(i & 1), e);
+			struct fpt_delta_gen g = fpt_delta_gen_of(front(&w->t), go_to(i & 1), e);
 
 			if (g.tag[k / FPT_DELTA_LINE_WORDS].v == fpt_delta_tag(0, e))
 				words |= g.line[k].v;
@@ -2870,6 +2870,46 @@ static void test_freeze(void **state)
 	explore_test_frozen(explore_scenario, *state);
 }
 
+/* The first range, of more lines than the table has entries: as soon as hooks find it, folds do. */
+static struct {
+	struct tracker *w;
+	unsigned int freed;
+} adding;
+
+static void free_while_adding(const struct fpt_model_access *a)
+{
+	fpt_pfn_t pfn = (adding.freed + WAYS) * LINE + adding.freed;
+
+	(void)a;
+	fpt_model_hook = NULL;
+	if (adding.freed < 4 && fpt_xbitmap_range_of(&adding.w->t.back, pfn)) {
+		fpt_free(&adding.w->t, pfn, 0);
+		adding.freed++;
+	}
+	fpt_drain(&adding.w->t);
+	fpt_model_hook = free_while_adding;
+}
+
+static void test_first_range(void **state)
+{
+	struct tracker *w = tracker_new(9, 1);
+	unsigned int i, nr;
+
+	(void)state;
+	adding.w = w;
+	adding.freed = 0;
+	fpt_model_hook = free_while_adding;
+	add_range(w, 0, 2 * WAYS * LINE);
+	fpt_pause();
+	fpt_model_hook = NULL;
+	nr = adding.freed;
+	assert_true(nr > 0);
+	for (i = 0; i < 2 * WAYS * LINE; i++)
+		assert_int_equal(base(w, i), i / LINE >= WAYS && i / LINE < WAYS + nr &&
+					     i % LINE == i / LINE - WAYS);
+	tracker_free(w);
+}
+
 /* I6. A hook per CPU in turn, of neighbours' pages; every CPU also takes what another freed. */
 static void test_private_lines(void **state)
 {
@@ -3362,6 +3402,7 @@ int main(int argc, char **argv)
 #ifdef FPT_MODEL
 	struct CMUnitTest tests[32 + COUNT(scenarios) + COUNT(freezes)] = {
 		COMMON_TESTS,
+		cmocka_unit_test(test_first_range),
 		cmocka_unit_test(test_private_lines),
 		cmocka_unit_test(test_steps),
 		cmocka_unit_test(test_cuts),

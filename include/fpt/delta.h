@@ -199,10 +199,11 @@ struct fpt_delta {
 	fpt_atomic_t epoch;
 	unsigned int nr_cpus;		/* as configured; 0: all events go the slow path */
 	fpt_atomic_t *line;		/* of the first CPU's gen[0] */
-	long tag, whole, dirty;		/* words from a generation's lines */
+	long tag, whole;		/* words from a generation's lines */
 	unsigned long gen_words;	/* from a generation to the next; CPU by CPU, two each */
+	unsigned long word_mask;	/* words of a generation's lines, less one */
 	unsigned long line_mask;	/* lines of a generation, less one */
-	unsigned long word_mask;	/* their words, less one */
+	long dirty;			/* words from a generation's lines */
 	unsigned long sets;		/* a power of two */
 	fpt_atomic_t folding __attribute__((aligned(FPT_CACHE_LINE)));
 };
@@ -264,8 +265,8 @@ static inline int fpt_delta_init(struct fpt *t, const struct fpt_config *config,
 }
 
 /* A CPU's generation of an epoch. */
-static inline struct fpt_delta_gen fpt_delta_gen(const struct fpt_delta *d, unsigned int cpu,
-						 unsigned long e)
+static inline struct fpt_delta_gen fpt_delta_gen_of(const struct fpt_delta *d, unsigned int cpu,
+						    unsigned long e)
 {
 	struct fpt_delta_gen g;
 
@@ -330,7 +331,7 @@ fpt_delta_take(struct fpt_delta *d, unsigned int cpu, unsigned long e, unsigned 
 	       unsigned long i, unsigned long line, fpt_atomic_t *word, unsigned long mask,
 	       fpt_atomic_t *count, unsigned long n)
 {
-	struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+	struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, e);
 
 	/* D3, D6: the zeroes, then the dirty bit, then the tag. */
 	return fpt_section_take(cpu, &d->epoch, e, &g.dirty[i / FPT_WORD_BITS],
@@ -381,7 +382,7 @@ static inline bool fpt_delta_flip(struct fpt *t, unsigned long number, bool whol
 
 		if (cpu >= d->nr_cpus)
 			return false;
-		g = fpt_delta_gen(d, cpu, e);
+		g = fpt_delta_gen_of(d, cpu, e);
 		/* Of a table that may be another CPU's by now, or be folded: the sections find out. */
 		for (way = 0; way < FPT_DELTA_WAYS; way++) {
 			i = (line + way * d->sets) & d->line_mask;
@@ -469,7 +470,7 @@ fpt_delta_first(struct fpt *t, struct fpt_xbitmap_range *r, fpt_pfn_t pfn, bool 
 	w = number / FPT_WORD_BITS & d->word_mask;
 	i = w / FPT_DELTA_LINE_WORDS;
 	e = fpt_load(&d->epoch, acquire);	/* O1 */
-	g = fpt_delta_gen(d, cpu, e);
+	g = fpt_delta_gen_of(d, cpu, e);
 	now = fpt_load(&g.line[d->tag + (long)i], relaxed);	/* g.tag[i], an addition less */
 	tag = fpt_delta_tag(line, e);
 	if (FPT_UNLIKELY(now != tag && (!take || fpt_delta_tagged(now, e))))
@@ -607,7 +608,7 @@ static inline void fpt_delta_sweep(struct fpt_delta *d, unsigned long e)
 	if (fpt_delta_epoch(e + 2) > 1)
 		return;
 	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
-		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+		struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, e);
 
 		for (i = 0; i <= d->line_mask; i++)
 			if (fpt_load(&g.tag[i], relaxed))
@@ -622,7 +623,7 @@ static inline bool fpt_delta_is_dirty(struct fpt_delta *d, unsigned long e)
 	unsigned long w;
 
 	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
-		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+		struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, e);
 
 		for (w = 0; w < fpt_xbitmap_words(d->line_mask + 1); w++)
 			if (fpt_load(&g.dirty[w], relaxed))
@@ -656,7 +657,7 @@ static inline bool fpt_delta_fold(struct fpt *t, bool always)
 	/* D8. After the fence: hooks knew the ranges of lines that they took. */
 	tags = fpt_xbitmap_end_index(&t->back) > (d->line_mask + 1) * FPT_DELTA_LINE_PAGES;
 	for (cpu = 0; cpu < d->nr_cpus; cpu++) {
-		struct fpt_delta_gen g = fpt_delta_gen(d, cpu, e);
+		struct fpt_delta_gen g = fpt_delta_gen_of(d, cpu, e);
 
 		for (i = 0; i <= d->line_mask; i += FPT_WORD_BITS)
 			fpt_delta_fold_some(t, here, &g, e, i, tags);

@@ -250,7 +250,7 @@ static inline fpt_atomic_t *fpt_xbitmap_take_words(struct fpt_mem *m, unsigned l
 	return (fpt_atomic_t *)fpt_mem_take(m, words * sizeof(fpt_atomic_t));
 }
 
-/* All fields of a slot that nobody finds, then those by which it is found. */
+/* All fields of a slot that nobody finds, but for those by which it is found. */
 static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 					 const struct fpt_xbitmap_range *r)
 {
@@ -282,8 +282,6 @@ static inline void fpt_xbitmap_fill_slot(struct fpt_xbitmap_range *slot,
 	slot->pool_returned = r->pool_returned;
 	slot->fixed_bytes = r->fixed_bytes;
 	fpt_store(&slot->pool_next, 0, relaxed);
-	fpt_store(&slot->first_pfn, r->pfn, release);	/* X6: after the count was 0 */
-	fpt_store(&slot->count, r->nr, release);	/* X6: publishes all of the above */
 }
 
 static inline bool fpt_xbitmap_in_use(struct fpt_xbitmap_range *r)
@@ -437,9 +435,11 @@ static inline int fpt_xbitmap_add_range(struct fpt_xbitmap *x, fpt_pfn_t pfn, fp
 	fpt_xbitmap_fill_slot(slot, r);
 	if (slot == &x->range[n]) {
 		x->next_index = next;
-		/* Publishes the slot to searches, its fields are by its count. */
+		/* First: who finds a page by the slot's count finds the slot by its numbers, too. */
 		fpt_store(&x->nr_ranges, n + 1, release);
 	}
+	fpt_store(&slot->first_pfn, r->pfn, release);	/* X6: after the count was 0 */
+	fpt_store(&slot->count, r->nr, release);	/* X6: publishes the slot's fields */
 	return FPT_OK;
 }
 

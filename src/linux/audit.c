@@ -12,7 +12,7 @@
  *		returned, and ends that before the free hook is called
  *	unknown	all others: in per-CPU lists, on their way, or of an owner that leaves no mark
  *
- * So a page that is wrong is put right at the latest when it is free, in the buddy.
+ * So a page that is wrong is put right by the first audit that finds it free, in the buddy.
  *
  * A line of pages is looked at with the lock taken once. What was seen then is told for the rest of
  * the call of fpt_audit(): any time between its cuts will do.

@@ -15,8 +15,8 @@
  *
  * Included first, for pr_fmt.
  *
- * Locks, outermost first: settings (core.c), memory (core.c), drain (core.c), flush (reporter.c),
- * device (virtio.c), zone->lock.
+ * Locks, outermost first: settings (core.c), flush (reporter.c; held while the thread is waited for,
+ * which takes those that follow), memory (core.c), drain (core.c), device (virtio.c), zone->lock.
  */
 #ifndef FPT_MODULE_H
 #define FPT_MODULE_H

@@ -47,7 +47,7 @@
  *						then *b |= bits, then *t = tag, which was was_t. All of it may
  *						stay, though it got no further
  *	fpt_section_fence()			afterwards no section completes that looked before
- *	fpt_sections()				sections and their fence are there; once per tracker
+ *	fpt_sections()				sections and their fence are there, or not: for good; at set-up
  *	fpt_section_cpu()			this CPU as sections compare it, a hint like fpt_cpu()'s, which
  *						may be beyond all CPUs; without sections anything
  *

@@ -69,7 +69,7 @@ static inline void fpt_pause(void)
 extern int fpt_user_sched_getcpu(void) __asm__("sched_getcpu");
 extern int fpt_user_sched_yield(void) __asm__("sched_yield");
 
-#if defined(__GLIBC__) && (defined(__x86_64__) || defined(__aarch64__))
+#if defined(__GLIBC__) && defined(__LP64__) && (defined(__x86_64__) || defined(__aarch64__))
 #if __GLIBC_PREREQ(2, 35)
 #include <sys/rseq.h>
 #define FPT_USER_RSEQ_ID
@@ -111,7 +111,7 @@ static inline uint32_t fpt_user_rseq_cpu(void)
  * So the last instruction, which commits, runs on the CPU that was compared, and no other thread of
  * that CPU between the two.
  */
-#if defined(FPT_USER_RSEQ_ID) && defined(__LP64__)
+#ifdef FPT_USER_RSEQ_ID
 #ifdef __has_feature
 #if __has_feature(thread_sanitizer)
 #define FPT_USER_TSAN
