@@ -415,35 +415,48 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 }
 
 /*
- * Counters have sections of their own: no flag here tells after an interruption whether the counter
- * was written. FPT_USER_RSEQ_COUNT is what the others begin with.
+ * A counter, then a word: whoever is sent to 4 must know whether the first was written. A store that
+ * moves its address register does both or neither, and the kernel leaves registers as they were.
  */
-#define FPT_USER_RSEQ_COUNT(cpu, c, n) \
-	do { \
-		if ((n) && !fpt_user_rseq_add(cpu, c, n)) \
-			return 0; \
-	} while (0)
-#define FPT_USER_RSEQ_COUNTED(done) ((done) ? FPT_SECTION_DONE : FPT_SECTION_COUNTED)
+#define FPT_USER_RSEQ_COUNT_THEN(commit) \
+	"ldr %[now], [%[at]]\n\t" \
+	"add %[now], %[now], %[n]\n\t" \
+	"str %[now], [%[at]], #8\n\t" \
+	commit "\n" \
+	"2:\n\t" \
+	"mov %[done], #1\n" \
+	"5:\n\t" \
+	".pushsection __rseq_failure, \"ax?\"\n\t" \
+	".long %c[signature]\n" \
+	"4:\n\t" \
+	"cmp %[at], %[c]\n\t" \
+	"mov %[done], #%c[counted]\n\t" \
+	"csel %[done], %[done], xzr, ne\n\t" \
+	"b 5b\n\t" \
+	".popsection\n\t"
+#define FPT_USER_RSEQ_COUNT_OPERANDS(c_, n_) \
+	[c] "r"(c_), [n] "r"(n_), [counted] "i"(FPT_SECTION_COUNTED)
 
-/* Of one word, by one instruction and a store, which commits. */
+/* Of one word, by one instruction and a store. */
 #define FPT_USER_RSEQ_CHANGE(name, instruction) \
 	static inline unsigned long name(unsigned int cpu, fpt_atomic_t *e, unsigned long was_e, \
 					 fpt_atomic_t *c, unsigned long n, fpt_atomic_t *a, \
 					 unsigned long val) \
 	{ \
-		unsigned long done, now; \
+		unsigned long done, now, next; \
+		fpt_atomic_t *at = c; \
 		\
-		FPT_USER_RSEQ_COUNT(cpu, c, n); \
+		(void)cpu; \
 		__asm__ __volatile__( \
 			FPT_USER_RSEQ_LOOK \
-			"ldr %[now], %[a]\n\t" \
-			instruction " %[now], %[now], %[val]\n\t" \
-			"str %[now], %[a]\n" \
-			FPT_USER_RSEQ_END \
-			: [done] "=&r"(done), [now] "=&r"(now) \
-			: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [val] "r"(val) \
+			"ldr %[next], %[a]\n\t" \
+			instruction " %[next], %[next], %[val]\n\t" \
+			FPT_USER_RSEQ_COUNT_THEN("str %[next], %[a]") \
+			: [done] "=&r"(done), [now] "=&r"(now), [next] "=&r"(next), [at] "+&r"(at) \
+			: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), \
+			  FPT_USER_RSEQ_COUNT_OPERANDS(c, n), [a] "Q"(a->v), [val] "r"(val) \
 			: "memory", "cc"); \
-		return FPT_USER_RSEQ_COUNTED(done); \
+		return done; \
 	}
 
 FPT_USER_RSEQ_CHANGE(fpt_section_toggle, "eor")
@@ -491,18 +504,18 @@ static inline unsigned long fpt_section_replace(unsigned int cpu, fpt_atomic_t *
 						unsigned long old, unsigned long val)
 {
 	unsigned long done, now;
+	fpt_atomic_t *at = c;
 
-	FPT_USER_RSEQ_COUNT(cpu, c, n);
+	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
 		FPT_USER_RSEQ_EQUAL("a", "old")
-		"str %[val], %[a]\n"
-		FPT_USER_RSEQ_END
-		: [done] "=&r"(done), [now] "=&r"(now)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [a] "Q"(a->v), [old] "r"(old),
-		  [val] "r"(val)
+		FPT_USER_RSEQ_COUNT_THEN("str %[val], %[a]")
+		: [done] "=&r"(done), [now] "=&r"(now), [at] "+&r"(at)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), FPT_USER_RSEQ_COUNT_OPERANDS(c, n),
+		  [a] "Q"(a->v), [old] "r"(old), [val] "r"(val)
 		: "memory", "cc");
-	return FPT_USER_RSEQ_COUNTED(done);
+	return done;
 }
 
 static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e,
@@ -510,21 +523,21 @@ static inline unsigned long fpt_section_append(unsigned int cpu, fpt_atomic_t *e
 					       unsigned long n, fpt_atomic_t *nr,
 					       unsigned long was_nr, unsigned long val)
 {
-	unsigned long done, now;
+	unsigned long done, now, next;
+	fpt_atomic_t *at = c;
 
-	FPT_USER_RSEQ_COUNT(cpu, c, n);
+	(void)cpu;
 	__asm__ __volatile__(
 		FPT_USER_RSEQ_LOOK
 		FPT_USER_RSEQ_EQUAL("nr", "was_nr")
-		"add %[now], %[now], #1\n\t"
+		"add %[next], %[now], #1\n\t"
 		"str %[val], %[a]\n\t"
-		"str %[now], %[nr]\n"
-		FPT_USER_RSEQ_END
-		: [done] "=&r"(done), [now] "=&r"(now)
-		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), [nr] "Q"(nr->v),
-		  [was_nr] "r"(was_nr), [a] "Q"(nr[1 + was_nr].v), [val] "r"(val)
+		FPT_USER_RSEQ_COUNT_THEN("str %[next], %[nr]")
+		: [done] "=&r"(done), [now] "=&r"(now), [next] "=&r"(next), [at] "+&r"(at)
+		: FPT_USER_RSEQ_LOOK_OPERANDS(cpu, e, was_e), FPT_USER_RSEQ_COUNT_OPERANDS(c, n),
+		  [nr] "Q"(nr->v), [was_nr] "r"(was_nr), [a] "Q"(nr[1 + was_nr].v), [val] "r"(val)
 		: "memory", "cc");
-	return FPT_USER_RSEQ_COUNTED(done);
+	return done;
 }
 #endif
 
