@@ -3129,9 +3129,15 @@ static void *without_area(void *arg)
 {
 	struct tracker *w = arg;
 	unsigned int page;
+	char *self;
 
+#ifdef __x86_64__
+	__asm__("mov %%fs:0, %0" : "=r"(self));
+#else
+	__asm__("mrs %0, tpidr_el0" : "=r"(self));
+#endif
 	/* RSEQ_FLAG_UNREGISTER */
-	if (syscall(SYS_rseq, fpt_user_rseq(), 32, 1, RSEQ_SIG))
+	if (syscall(SYS_rseq, self + __rseq_offset, 32, 1, RSEQ_SIG))
 		return NULL;
 	for (page = 0; page < 16; page += 2)
 		fpt_free(&w->t, page, 0);

@@ -77,18 +77,16 @@ extern int fpt_user_sched_yield(void) __asm__("sched_yield");
 #endif
 
 #ifdef FPT_USER_RSEQ_ID
+#ifndef __x86_64__
 /* The area of this thread, where __rseq_size is not 0. */
 static inline struct rseq *fpt_user_rseq(void)
 {
 	char *self;
 
-#ifdef __x86_64__
-	__asm__("mov %%fs:0, %0" : "=r"(self));
-#else
 	__asm__("mrs %0, tpidr_el0" : "=r"(self));
-#endif
 	return (struct rseq *)(void *)(self + __rseq_offset);
 }
+#endif
 
 /* The kernel's word on where this thread runs; beyond all CPUs where the area was not registered. */
 static inline uint32_t fpt_user_rseq_cpu(void)
