@@ -40,8 +40,8 @@
  *
  * How many lines: as many as the guest has are enough, and fewer where no CPU touches all between two
  * folds. Of the events of tests/traces/guest-512M.fpt (256 lines, 4 CPUs), folds at 1 s, 56 % go the
- * slow path with 16 lines per CPU, 8 % with 64, 0.1 % with 128; "slow_events" of fpt compare --json
- * --policy lines=N tells for any trace.
+ * slow path with 16 lines per CPU, 8 % with 64, 0.1 % with 128; "slow_events" / "events" in the JSON of
+ * fpt compare -t delta --policy period_ms=1000,lines=N tells for any trace.
  *
  * A tag has FPT_DELTA_EPOCH_BITS of its epoch. Before those of an epoch come again in a generation,
  * the fold that ends the last epoch before zeroes all its tags, of all CPUs: one fold of 2^(bits - 1),

@@ -20,9 +20,9 @@
  * The tracker is switched while it is in use; not to or from delta (EOPNOTSUPP): load the module
  * anew. order and source start tracking anew, and the counters with it; so does a tracker after
  * "none". delta is audited: 64 MB of the guest before a pass, at most every 100 ms, while there are
- * events; all of it in a flush, and with period_ms 0 only there (audit.c). A write of flush fails with EOPNOTSUPP where there is no device to report to,
- * ETIMEDOUT when the host did not answer (the device is reset, its pages go back to the allocator,
- * and it stays off until it is bound anew).
+ * events; all of it in a flush, and with period_ms 0 only there (audit.c). A write of flush fails
+ * with EOPNOTSUPP where there is no device to report to, ETIMEDOUT when the host did not answer (the
+ * device is reset, its pages go back to the allocator, and it stays off until it is bound anew).
  *
  * debugfs, in /sys/kernel/debug/fpt/:
  *

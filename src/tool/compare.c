@@ -65,7 +65,8 @@ static const struct argp_option argp_options[] = {
 	  "xbitmap2019 1: report again what was not touched). How: protocol (isolate; ticket's "
 	  "ticket, xbitmap2019's hints), expedite (0; ticket 1: an allocation that waits asks for "
 	  "its block first), ahead (0; ticket 3: batches claimed beyond the one that is with the "
-	  "host). The tracker: entries (1000: of array, array2019), lines (1024: of delta, of 512 pages), exact (1; 0: one bit per block), "
+	  "host). The tracker: entries (1000: of array, array2019), lines (1024: of delta, of 512 "
+	  "pages), exact (1; 0: one bit per block), "
 	  "audit (0; delta: lines of 512 pages repaired before each pass, see audit.h). "
 	  "The host: latency_ms (1, per batch), granule (its page's bytes), discard (dontneed, "
 	  "punch, free)",
