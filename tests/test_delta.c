@@ -52,6 +52,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "again.h"
+
 #define COUNT(a) (sizeof(a) / sizeof((a)[0]))
 #define LINE FPT_DELTA_LINE_PAGES
 #define X_LINE ((unsigned int)LINE)
@@ -976,6 +978,7 @@ static void test_sections(void **state)
 	fpt_atomic_t e = { 7 }, t = { 5 }, none = { 3 }, a = { 0xf0 }, b = { 0 }, c = { 100 };
 	fpt_atomic_t z[FPT_DELTA_LINE_WORDS + 2], bits = { 0xff };
 	unsigned int cpu = go_to(0), moved = go_to(1), i;
+	unsigned long done;
 
 	(void)state;
 	cpu = go_to(0);
@@ -993,10 +996,15 @@ static void test_sections(void **state)
 #else
 	assert_int_equal(fpt_section_cpu(), fpt_cpu(~0u));
 #endif
-	assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 3, &a, 0xff), FPT_SECTION_DONE);
+	AGAIN_UNTIL(done == FPT_SECTION_DONE, a.v = 0xf0, c.v = 100,
+		    done = fpt_section_toggle(cpu, &e, 7, &c, 3, &a, 0xff));
+	assert_int_equal(done, FPT_SECTION_DONE);
 	assert_int_equal(a.v, 0x0f);
 	assert_int_equal(c.v, 103);
-	assert_int_equal(fpt_section_toggle(cpu, &e, 7, &c, 0, &a, 1ul << 63), FPT_SECTION_DONE);
+	AGAIN_UNTIL(done == FPT_SECTION_DONE, a.v = 0x0f, c.v = 103,
+		    done = fpt_section_toggle(cpu, &e, 7, &c, 0, &a, 1ul << 63));
+	assert_int_equal(done, FPT_SECTION_DONE);
+	assert_int_equal(c.v, 103);
 	assert_true(a.v == (0x0f | 1ul << 63));
 	a.v = 0;
 	c.v = 0;
@@ -1024,9 +1032,11 @@ static void test_sections(void **state)
 #else
 	(void)moved;
 #endif
-	a.v = b.v = 4;
-	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &none, 3, 9, &c, 2, &a,
-					  6), FPT_SECTION_DONE);
+	AGAIN_UNTIL(done == FPT_SECTION_DONE, memset(z, FILL, sizeof(z)), a.v = b.v = 4, c.v = 0,
+		    none.v = 3, bits.v = 0xff,
+		    done = fpt_section_take(cpu, &e, 7, &b, 1, z + 1, &bits, 4, &none, 3, 9, &c, 2,
+					    &a, 6));
+	assert_int_equal(done, FPT_SECTION_DONE);
 	assert_int_equal(none.v, 9);
 	assert_int_equal(bits.v, 0xfb);
 	for (i = 1; i <= FPT_DELTA_LINE_WORDS; i++)
@@ -1034,18 +1044,18 @@ static void test_sections(void **state)
 	assert_int_equal(z[0].v, FILL * 0x101010101010101ul);
 	assert_int_equal(z[i].v, FILL * 0x101010101010101ul);
 	/* A bit that is 0 stays so; what is toggled may be in the line that is zeroed, or the word. */
-	none.v = 3;
-	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 4, &none, 3, 9, &c, 0, z + 7,
-					  6), FPT_SECTION_DONE);
+	AGAIN_UNTIL(done == FPT_SECTION_DONE, none.v = 3, z[7].v = 1,
+		    done = fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 4, &none, 3, 9, &c, 0,
+					    z + 7, 6));
+	assert_int_equal(done, FPT_SECTION_DONE);
 	assert_int_equal(bits.v, 0xfb);
 	assert_int_equal(z[7].v, 6);
-	none.v = 3;
-	assert_int_equal(fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 8, &none, 3, 9, &c, 0, &bits,
-					  8), FPT_SECTION_DONE);
+	AGAIN_UNTIL(done == FPT_SECTION_DONE, none.v = 3, bits.v = 0xfb,
+		    done = fpt_section_take(cpu, &e, 7, &b, 1, z, &bits, 8, &none, 3, 9, &c, 0,
+					    &bits, 8));
+	assert_int_equal(done, FPT_SECTION_DONE);
 	assert_int_equal(bits.v, 0xfb);
 	assert_int_equal(z[7].v, 0);
-	b.v = 5;
-	c.v = 2;
 	assert_int_equal(b.v, 5);
 	assert_int_equal(c.v, 2);
 	assert_int_equal(a.v, 2);
@@ -3022,27 +3032,30 @@ static void test_interrupted(void **state)
 		skip();
 	catch(on_trap);
 	for (point = 0; point < POINTS; point++) {
-		/* toggle has no point 3, and none from 8; after 5 it is done. */
-		memset(&inject, 0, sizeof(inject));
-		interrupt_at(point);
-		done = fpt_section_toggle(cpu, &inject.e, 0, &inject.c, 7, &inject.a, 1);
-		assert_int_equal(inject.signals, point != 3 && point < 8);
-		assert_int_equal(done, !inject.signals || point == 5 ? FPT_SECTION_DONE :
-				       point == 7 ? FPT_SECTION_COUNTED : 0);
-		assert_int_equal(inject.a.v, (inject.signals ? 0xf00 : 0) + (done == FPT_SECTION_DONE));
-		assert_int_equal(inject.c.v, (inject.signals ? 1000 : 0) + (done ? 7 : 0));
+		/* toggle has no point 3, and none from 8; 5 is behind its end. */
+		bool has = point != 3 && point < 8, put = point >= 4 && (point < 8 || point > 11);
+		unsigned long wanted = point == 5 ? FPT_SECTION_DONE :
+				       point == 7 ? FPT_SECTION_COUNTED : 0;
+
+		AGAIN_UNTIL(inject.signals == has && done == (has ? wanted : FPT_SECTION_DONE),
+			    memset(&inject, 0, sizeof(inject)), interrupt_at(point),
+			    done = fpt_section_toggle(cpu, &inject.e, 0, &inject.c, 7, &inject.a,
+						      1));
+		assert_int_equal(inject.signals, has);
+		assert_int_equal(done, has ? wanted : FPT_SECTION_DONE);
+		assert_int_equal(inject.a.v, (has ? 0xf00 : 0) + (done == FPT_SECTION_DONE));
+		assert_int_equal(inject.c.v, (has ? 1000 : 0) + (done ? 7 : 0));
 		/* take: what it wrote before it was interrupted stays. */
-		memset(&inject, 0, sizeof(inject));
-		memset(inject.z, FILL, sizeof(inject.z));
-		inject.t.v = 3;
-		inject.w.v = 0xff;
-		interrupt_at(point);
-		done = fpt_section_take(cpu, &inject.e, 0, &inject.b, 1, inject.z, &inject.w, 4,
-					&inject.t, 3, 9, &inject.c, 7, &inject.a, 1);
+		AGAIN_UNTIL(inject.signals == 1 && done == wanted && inject.b.v == put,
+			    memset(&inject, 0, sizeof(inject)),
+			    memset(inject.z, FILL, sizeof(inject.z)), inject.t.v = 3,
+			    inject.w.v = 0xff, interrupt_at(point),
+			    done = fpt_section_take(cpu, &inject.e, 0, &inject.b, 1, inject.z,
+						    &inject.w, 4, &inject.t, 3, 9, &inject.c, 7,
+						    &inject.a, 1));
 		assert_int_equal(inject.signals, 1);
-		assert_int_equal(done, point == 5 ? FPT_SECTION_DONE :
-				       point == 7 ? FPT_SECTION_COUNTED : 0);
-		assert_int_equal(inject.b.v, point >= 4 && (point < 8 || point > 11));
+		assert_int_equal(done, wanted);
+		assert_int_equal(inject.b.v, put);
 		for (i = 0; i < FPT_DELTA_LINE_WORDS; i++)
 			assert_true(!inject.z[i].v == (point >= 4 &&
 						       (i < FPT_DELTA_LINE_WORDS / 2 || point != 8)));

@@ -23,6 +23,8 @@
 #include <unistd.h>
 #include <cmocka.h>
 
+#include "again.h"
+
 #define THREADS 6
 #define ADDS 400000ul
 #define CPUS 64u
@@ -62,14 +64,17 @@ static bool has_sections(void)
 static void test_wrong_cpu(void **state)
 {
 	unsigned int here = (unsigned int)nth_cpu(0);
-	fpt_atomic_t word = { 5 };
+	fpt_atomic_t word;
+	bool done;
 
 	(void)state;
 	pin((int)here);
 	assert_int_equal(fpt_cpu(here + 1), here);
-	assert_true(fpt_percpu_add(here, &word, 3));
+	AGAIN_UNTIL(done, word.v = 5, done = fpt_percpu_add(here, &word, 3));
+	assert_true(done);
 	assert_int_equal(fpt_load(&word, relaxed), 8);
-	assert_true(fpt_percpu_add(here, &word, -9ul));
+	AGAIN_UNTIL(done, word.v = 8, done = fpt_percpu_add(here, &word, -9ul));
+	assert_true(done);
 	assert_int_equal(fpt_load(&word, relaxed), -1ul);
 	/* An id that is not this CPU's, as after a move: a section refuses and writes nothing. */
 	assert_int_equal(fpt_percpu_add(here + 1, &word, 1), !has_sections());
@@ -184,26 +189,33 @@ static void test_sections(void **state)
 	}
 	for (wrong = 0; wrong < 4; wrong++) {
 		bool fine = !wrong;
-		unsigned long done = fine ? FPT_SECTION_DONE : 0;
+		unsigned long wanted = fine ? FPT_SECTION_DONE : 0, done;
 
 		/* Wrong: the epoch, its upper half, the CPU. */
 		e.v = wrong == 1 ? far + 8 : wrong == 2 ? 7 : far + 7;
 		cpu = wrong == 3 ? here + 1 : here;
-		a.v = 5;
-		c.v = 9;
-		slot[0].v = 0;
-		slot[1].v = 1;
-		assert_int_equal(fpt_section_or(cpu, &e, far + 7, &c, 1, &a, far + 2), done);
+		AGAIN_UNTIL(done == wanted, a.v = 5, c.v = 9,
+			    done = fpt_section_or(cpu, &e, far + 7, &c, 1, &a, far + 2));
+		assert_int_equal(done, wanted);
 		assert_int_equal(a.v, fine ? far + 7 : 5);
-		assert_int_equal(fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 14), done);
-		assert_int_equal(a.v, fine ? far + 6 : 5);
-		assert_int_equal(fpt_section_replace(cpu, &e, far + 7, &c, 0, &a, a.v, 3 * far),
-				 done);
-		assert_int_equal(a.v, fine ? 3 * far : 5);
-		assert_int_equal(fpt_section_append(cpu, &e, far + 7, &c, 4, slot, 0, far), done);
+		assert_int_equal(c.v, fine ? 10 : 9);
+		AGAIN_UNTIL(done == wanted, a.v = far + 7, c.v = 10,
+			    done = fpt_section_and(cpu, &e, far + 7, &c, far, &a, far + 14));
+		assert_int_equal(done, wanted);
+		assert_int_equal(a.v, fine ? far + 6 : far + 7);
+		assert_int_equal(c.v, fine ? far + 10 : 10);
+		AGAIN_UNTIL(done == wanted, a.v = far + 6, c.v = far,
+			    done = fpt_section_replace(cpu, &e, far + 7, &c, 0, &a, far + 6,
+						       3 * far));
+		assert_int_equal(done, wanted);
+		assert_int_equal(a.v, fine ? 3 * far : far + 6);
+		assert_int_equal(c.v, far);
+		AGAIN_UNTIL(done == wanted, slot[0].v = 0, slot[1].v = 1, c.v = far,
+			    done = fpt_section_append(cpu, &e, far + 7, &c, 4, slot, 0, far));
+		assert_int_equal(done, wanted);
 		assert_int_equal(slot[0].v, fine);
 		assert_int_equal(slot[1].v, fine ? far : 1);
-		assert_int_equal(c.v, fine ? far + 14 : 9);
+		assert_int_equal(c.v, fine ? far + 4 : far);
 	}
 	/* What each compares besides. */
 	e.v = 7;
@@ -233,12 +245,21 @@ static void inject_at(int point)
 	interrupt_at(point);
 }
 
-/* Point 5 is behind the end. What a section came to, and counted. */
-static void check_done(unsigned long done, int point)
+/* What it comes to, interrupted at this point if it has that. Point 5 is behind the end. */
+static unsigned long wanted_at(int point, bool has)
 {
-	assert_int_equal(done, !inject.signals || point == 5 ? FPT_SECTION_DONE :
-			       point == 7 ? FPT_SECTION_COUNTED : 0);
-	assert_int_equal(inject.c.v, (inject.signals ? 1000 : 0) + (done ? 7 : 0));
+	return !has || point == 5 ? FPT_SECTION_DONE : point == 7 ? FPT_SECTION_COUNTED : 0;
+}
+
+#define INTERRUPTED(point, has, section) \
+	AGAIN_UNTIL(inject.signals == (has) && done == wanted_at(point, has), inject_at(point), \
+		    done = section)
+
+static void check_done(unsigned long done, int point, bool has)
+{
+	assert_int_equal(inject.signals, has);
+	assert_int_equal(done, wanted_at(point, has));
+	assert_int_equal(inject.c.v, (has ? 1000 : 0) + (done ? 7 : 0));
 }
 
 static void test_interrupted(void **state)
@@ -253,33 +274,31 @@ static void test_interrupted(void **state)
 	pin((int)here);
 	catch(on_trap);
 	for (point = 0; point < POINTS; point++) {
-		/* or and and have no point 3. */
-		inject_at(point);
-		done = fpt_section_or(here, &inject.e, 0, &inject.c, 7, &inject.a, 1);
-		assert_int_equal(inject.signals, point != 3);
-		check_done(done, point);
-		other = inject.signals ? 0xf00 : 0;
+		bool has = point != 3;		/* or and and have no point 3 */
+
+		INTERRUPTED(point, has,
+			    fpt_section_or(here, &inject.e, 0, &inject.c, 7, &inject.a, 1));
+		check_done(done, point, has);
+		other = has ? 0xf00 : 0;
 		assert_int_equal(inject.a.v, other + 6 + (done == FPT_SECTION_DONE));
-		inject_at(point);
-		done = fpt_section_and(here, &inject.e, 0, &inject.c, 7, &inject.a, ~2ul);
-		check_done(done, point);
+		INTERRUPTED(point, has,
+			    fpt_section_and(here, &inject.e, 0, &inject.c, 7, &inject.a, ~2ul));
+		check_done(done, point, has);
 		assert_int_equal(inject.a.v, other + (done == FPT_SECTION_DONE ? 4 : 6));
-		inject_at(point);
-		done = fpt_section_replace(here, &inject.e, 0, &inject.c, 7, &inject.a, 6, 9);
-		assert_int_equal(inject.signals, 1);
-		check_done(done, point);
+		INTERRUPTED(point, true, fpt_section_replace(here, &inject.e, 0, &inject.c, 7,
+							     &inject.a, 6, 9));
+		check_done(done, point, true);
 		assert_int_equal(inject.a.v, 0xf00 + (done == FPT_SECTION_DONE ? 9 : 6));
 		/* append: interrupted behind the slot, it leaves that, and nr. */
-		inject_at(point);
-		done = fpt_section_append(here, &inject.e, 0, &inject.c, 7, inject.slot, 6, 9);
-		assert_int_equal(inject.signals, 1);
-		check_done(done, point);
+		INTERRUPTED(point, true, fpt_section_append(here, &inject.e, 0, &inject.c, 7,
+							    inject.slot, 6, 9));
+		check_done(done, point, true);
 		assert_int_equal(inject.slot[0].v, 0xf06 + (done == FPT_SECTION_DONE));
 		assert_int_equal(inject.slot[7].v, point >= 4 ? 9 : 0);
 	}
 	/* An addition has point 0 only. */
-	inject_at(0);
-	assert_false(fpt_percpu_add(here, &inject.c, 7));
+	AGAIN_UNTIL(inject.signals, inject_at(0), done = fpt_percpu_add(here, &inject.c, 7));
+	assert_int_equal(done, 0);
 	assert_int_equal(inject.c.v, 1000);
 	catch(SIG_DFL);
 	assert_int_equal(sched_setaffinity(0, sizeof(allowed), &allowed), 0);
