@@ -101,7 +101,7 @@
  *	- An alloc clears what its own CPU holds and leaves other CPUs' bits and the back's: stale hints, which
  *	  isolation refuses and fpt_forget_used() repairs. Becomes exact with that.
  *	- An alloc that comes while a drain has the page's bit in its hands, or its leaf closed, does not
- *	  find it: as above.
+ *	  find it: as above. Nor does one that was restarted too often find its own CPU's.
  *	- A drain that has cleared a dirty bit holds all that it stands for. Another drain that runs meanwhile
  *	  does not find it; the one after does, so two that follow each other find everything. With sections
  *	  it returns at once.
