@@ -14,7 +14,7 @@ function(fpt_tracker_test name source)
 	target_compile_options(${target} PRIVATE -UNDEBUG $<$<CONFIG:Debug>:-O1>)
 	target_link_libraries(${target} PRIVATE fpt fpt-options PkgConfig::CMOCKA Threads::Threads)
 	add_test(NAME ${name} COMMAND ${target})
-	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600)
+	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 1500)
 	set_property(GLOBAL APPEND PROPERTY FPT_TRACKER_TESTS ${target})
 	# Elsewhere gcov's counters are cheaper without.
 	file(STRINGS ${source} threads REGEX pthread_create)
@@ -39,7 +39,7 @@ fpt_tracker_test(threads/virtual test_threads.c FPT_VIRTUAL_CPUS FPT_XBITMAP_CHU
 function(fpt_without_rseq name test)
 	string(REPLACE / - target test_${test})
 	add_test(NAME ${name} COMMAND ${target})
-	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 600
+	set_tests_properties(${name} PROPERTIES LABELS trackers TIMEOUT 1500
 		ENVIRONMENT GLIBC_TUNABLES=glibc.pthread.rseq=0)
 endfunction()
 
@@ -103,7 +103,7 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	fpt_tracker_test(delta/virtual test_delta.c FPT_VIRTUAL_CPUS)
 	fpt_without_rseq(delta/no-rseq delta/user)
 	if(FPT_SANITIZE)
-		set_tests_properties(explore delta/model ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
+		set_tests_properties(explore bitmap/model delta/model ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
 else()
 	# Of this one, the threads.
