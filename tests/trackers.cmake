@@ -103,7 +103,8 @@ if(NOT FPT_SANITIZE MATCHES thread)
 	fpt_tracker_test(delta/virtual test_delta.c FPT_VIRTUAL_CPUS)
 	fpt_without_rseq(delta/no-rseq delta/user)
 	if(FPT_SANITIZE)
-		set_tests_properties(explore bitmap/model delta/model ${explored} PROPERTIES ENVIRONMENT FPT_TEST_BOUND=-1)
+		set_tests_properties(explore bitmap/model delta/model ${explored} PROPERTIES
+			ENVIRONMENT FPT_TEST_BOUND=-1)
 	endif()
 else()
 	# Of this one, the threads.
