@@ -142,6 +142,8 @@ static void watch(const char *pid, unsigned long mib)
 		if (kib < 0)
 			fail("the guest is gone");
 		printf("%" PRIu64 " %ld\n", now_ms() - begin, kib);
+		/* Whoever started this waits for the first one. */
+		fflush(stdout);
 		if (!last)
 			nanosleep(&pause, NULL);
 	} while (!last);

@@ -60,14 +60,16 @@ get_kernel() {
 	command -v apt-get >/dev/null || skip "no apt-get to download $package with"
 	(cd "$temp" && apt-get -q download "$package" >"$temp/apt.log" 2>&1) ||
 		skip "cannot download $package: $(tail -n 1 "$temp/apt.log")"
-	rm -rf "$build/kernel-$release"
-	dpkg-deb -x "$temp/$package"_*.deb "$build/kernel-$release"
+	# Under its name when all of it is there: what was interrupted is not taken for it.
+	rm -rf "$build/kernel-$release" "$build/kernel.part"
+	dpkg-deb -x "$temp/$package"_*.deb "$build/kernel.part"
+	mv "$build/kernel.part" "$build/kernel-$release"
 }
 
 make_modules() { # DIR [KCFLAGS]
 	make -C "$headers" M="$1" FPT_ROOT="$root" KCFLAGS="${2:-}" modules >"$1.log" 2>&1 ||
 		{ cat "$1.log"; die "$1 does not compile"; }
-	if grep -v 'warning: the compiler differs' "$1.log" | grep -q 'warning:'; then
+	if grep -Ev 'warning: (the compiler differs| *Clock skew)' "$1.log" | grep -q 'warning:'; then
 		cat "$1.log"
 		die "$1 compiles with warnings"
 	fi
@@ -167,8 +169,14 @@ answer() { # WORD...
 	case $1 in
 	pages) "$build/outside" pages "$pid" "${@:2}" ;;
 	watch)
+		: >"$temp/watched"
 		"$build/outside" watch "$pid" "$mib" >"$temp/watched" &
 		watcher=$!
+		# The guest goes on when what it holds has been seen.
+		until [[ -s $temp/watched ]]; do
+			kill -0 "$watcher" 2>/dev/null || return
+			sleep 0.01
+		done
 		echo watching
 		;;
 	watched)
@@ -184,7 +192,7 @@ answer() { # WORD...
 # Boots the guest and serves it until it is off. Its console is in $temp/said. Memory is shared
 # with outside unless $private is set; $enough is a line after which there is no need to go on.
 boot() { # MIB SECONDS-AT-MOST [KERNEL-ARGUMENT...]
-	local arguments="${*:3} $more_arguments" options line seconds=$2 memory=()
+	local arguments="${*:3} $more_arguments" options line part='' seconds=$2 memory=()
 
 	mib=$1
 	pid=
@@ -214,7 +222,13 @@ boot() { # MIB SECONDS-AT-MOST [KERNEL-ARGUMENT...]
 			kill "$qemu"
 			break
 		fi
-		read -r -t 1 -u "$from" line || continue
+		# What has come of a line when the time is over is a part of it.
+		if ! IFS= read -r -t 1 -u "$from" line; then
+			part+=$line
+			continue
+		fi
+		line=$part$line
+		part=
 		pid=$(<"$temp/pid")
 		# shellcheck disable=SC2086
 		answer $line >"$temp/answer" 2>&1 || die "$line: $(tail -n 1 "$temp/answer")"

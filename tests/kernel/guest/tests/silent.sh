@@ -44,6 +44,8 @@ hold kept 300 2
 release kept
 
 master on
+# This one does answer, but may be busy.
+echo 10000 >$parameters/timeout_ms || die "timeout_ms"
 echo virtio0 >$driver/unbind || die "unbind"
 echo virtio0 >$driver/bind || die "bind"
 flush
