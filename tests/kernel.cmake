@@ -8,7 +8,7 @@
 function(fpt_kernel_test name)
 	add_test(NAME kernel/${name} COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/kernel/run.sh
 		${CMAKE_CURRENT_BINARY_DIR}/kernel ${ARGN})
-	set_tests_properties(kernel/${name} PROPERTIES LABELS kernel SKIP_RETURN_CODE 77 TIMEOUT 600
+	set_tests_properties(kernel/${name} PROPERTIES LABELS kernel SKIP_RETURN_CODE 77 TIMEOUT 1500
 		RESOURCE_LOCK guest FIXTURES_REQUIRED kernel)
 endfunction()
 
