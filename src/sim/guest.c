@@ -467,8 +467,7 @@ int guest_check_residency(struct guest *g, struct trace_error *err)
 		return 0;
 	snprintf(err->text, sizeof(err->text),
 		 "guest: residency differs from the kernel's in %llu of %llu pages: this is a bug "
-		 "of fpt, "
-		 "or something else changed the mapping",
+		 "of fpt, or something else changed the mapping, as a host that swaps does",
 		 (unsigned long long)differ, (unsigned long long)g->nr_pages);
 	return -1;
 }
