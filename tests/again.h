@@ -6,6 +6,8 @@
  * fault. A test of what one comes to otherwise says AGAIN_UNTIL(wanted, what, ...): what is done,
  * setting all that it changes, and again while it came to something else, so often. The test then
  * looks at what it came to.
+ *
+ * To be included behind <fpt/fpt.h>.
  */
 #ifndef FPT_TESTS_AGAIN_H
 #define FPT_TESTS_AGAIN_H
@@ -18,5 +20,17 @@
 			__VA_ARGS__; \
 		} while (!(wanted) && ++tries_ < 1000); \
 	} while (0)
+
+/* Do sections work? Without fpt_sections() nobody uses them, though they may. */
+static bool has_sections(void)
+{
+#ifndef FPT_USER_RSEQ
+	return false;
+#elif defined(FPT_VIRTUAL_CPUS)
+	return true;
+#else
+	return __rseq_size != 0;
+#endif
+}
 
 #endif

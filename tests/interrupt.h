@@ -10,6 +10,8 @@
  *				-1: at none. A handler calls it, or is called at that point again
  *	on_trap			a handler: what a section looks at and writes, if it is in "inject",
  *				becomes something else, once
+ *	wanted_at(point, has)	what a section that counts comes to, interrupted there if it has
+ *				that point
  *
  * One thread at a time.
  */
@@ -80,6 +82,12 @@ static void on_trap(int number)
 	inject.c.v += 1000;
 	inject.slot[0].v |= 0xf00;
 	interrupt_at(-1);
+}
+
+/* Point 5 is behind the end. */
+static unsigned long wanted_at(int point, bool has)
+{
+	return !has || point == 5 ? FPT_SECTION_DONE : point == 7 ? FPT_SECTION_COUNTED : 0;
 }
 #endif
 

@@ -52,15 +52,6 @@ static void pin(int cpu)
 	assert_int_equal(sched_setaffinity(0, sizeof(set), &set), 0);
 }
 
-static bool has_sections(void)
-{
-#ifdef FPT_USER_RSEQ
-	return __rseq_size != 0;
-#else
-	return false;
-#endif
-}
-
 static void test_wrong_cpu(void **state)
 {
 	unsigned int here = (unsigned int)nth_cpu(0);
@@ -246,12 +237,6 @@ static void inject_at(int point)
 	memset(&inject, 0, sizeof(inject));
 	inject.a.v = inject.slot[0].v = 6;
 	interrupt_at(point);
-}
-
-/* What it comes to, interrupted at this point if it has that. Point 5 is behind the end. */
-static unsigned long wanted_at(int point, bool has)
-{
-	return !has || point == 5 ? FPT_SECTION_DONE : point == 7 ? FPT_SECTION_COUNTED : 0;
 }
 
 #define INTERRUPTED(point, has, section) \

@@ -155,20 +155,22 @@ static inline uint32_t fpt_user_rseq_cpu(void)
 	FPT_USER_RSEQ_INJECT(0) \
 	"xorl %k[done], %k[done]\n\t"
 /*
- * 5: when a comparison fails. Before 4: an undefined instruction, and glibc's signature, which the
- * kernel looks for.
+ * 5: when a comparison fails, and after failed. Before 4: an undefined instruction, and glibc's
+ * signature, which the kernel looks for.
  */
-#define FPT_USER_RSEQ_END \
-	"2:\n\t" \
-	"movl $1, %k[done]\n" \
+#define FPT_USER_RSEQ_FAILURE(failed) \
 	"5:\n\t" \
 	".pushsection __rseq_failure, \"ax?\"\n\t" \
 	".byte 0x0f, 0xb9, 0x3d\n\t" \
 	".long %c[signature]\n" \
 	"4:\n\t" \
-	"xorl %k[done], %k[done]\n\t" \
+	failed \
 	"jmp 5b\n\t" \
 	".popsection\n\t"
+#define FPT_USER_RSEQ_END \
+	"2:\n\t" \
+	"movl $1, %k[done]\n" \
+	FPT_USER_RSEQ_FAILURE("xorl %k[done], %k[done]\n\t")
 #ifdef FPT_VIRTUAL_CPUS		/* one thread per id: it is on no other's */
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
@@ -191,20 +193,14 @@ static inline uint32_t fpt_user_rseq_cpu(void)
 	FPT_USER_RSEQ_INJECT_DONE(7) \
 	commit "\n" \
 	"2:\n" \
-	"5:\n\t" \
-	".pushsection __rseq_failure, \"ax?\"\n\t" \
-	".byte 0x0f, 0xb9, 0x3d\n\t" \
-	".long %c[signature]\n" \
-	"4:\n\t" \
-	"jc 6f\n\t" \
-	"cmpq $1, %[done]\n\t" \
-	"jne 6f\n\t" \
-	"movl %[counted], %k[done]\n\t" \
-	"jmp 5b\n" \
-	"6:\n\t" \
-	"xorl %k[done], %k[done]\n\t" \
-	"jmp 5b\n\t" \
-	".popsection\n\t" \
+	FPT_USER_RSEQ_FAILURE( \
+		"jc 6f\n\t" \
+		"cmpq $1, %[done]\n\t" \
+		"jne 6f\n\t" \
+		"movl %[counted], %k[done]\n\t" \
+		"jmp 5b\n" \
+		"6:\n\t" \
+		"xorl %k[done], %k[done]\n\t") \
 	FPT_USER_RSEQ_INJECT(5)
 
 /* What all but an addition begin with. */
@@ -367,17 +363,21 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 	"str %[now], [%[self], %[section]]\n" \
 	"1:\n\t" \
 	"mov %[done], #0\n\t"
-/* 5: when a comparison fails. Before 4: glibc's signature, a breakpoint that nobody reaches. */
-#define FPT_USER_RSEQ_END \
+/*
+ * 5: when a comparison fails, and after failed. Before 4: glibc's signature, a breakpoint that
+ * nobody reaches.
+ */
+#define FPT_USER_RSEQ_END_OR(failed) \
 	"2:\n\t" \
 	"mov %[done], #1\n" \
 	"5:\n\t" \
 	".pushsection __rseq_failure, \"ax?\"\n\t" \
 	".long %c[signature]\n" \
 	"4:\n\t" \
-	"mov %[done], #0\n\t" \
+	failed \
 	"b 5b\n\t" \
 	".popsection\n\t"
+#define FPT_USER_RSEQ_END FPT_USER_RSEQ_END_OR("mov %[done], #0\n\t")
 #ifdef FPT_VIRTUAL_CPUS
 #define FPT_USER_RSEQ_CPU
 #define FPT_USER_RSEQ_CPU_OPERANDS(cpu)
@@ -421,17 +421,10 @@ static inline bool fpt_user_rseq_add(unsigned int cpu, fpt_atomic_t *a, unsigned
 	"add %[now], %[now], %[n]\n\t" \
 	"str %[now], [%[at]], #8\n\t" \
 	commit "\n" \
-	"2:\n\t" \
-	"mov %[done], #1\n" \
-	"5:\n\t" \
-	".pushsection __rseq_failure, \"ax?\"\n\t" \
-	".long %c[signature]\n" \
-	"4:\n\t" \
-	"cmp %[at], %[c]\n\t" \
-	"mov %[done], #%c[counted]\n\t" \
-	"csel %[done], %[done], xzr, ne\n\t" \
-	"b 5b\n\t" \
-	".popsection\n\t"
+	FPT_USER_RSEQ_END_OR( \
+		"cmp %[at], %[c]\n\t" \
+		"mov %[done], #%c[counted]\n\t" \
+		"csel %[done], %[done], xzr, ne\n\t")
 #define FPT_USER_RSEQ_COUNT_OPERANDS(c_, n_) \
 	[c] "r"(c_), [n] "r"(n_), [counted] "i"(FPT_SECTION_COUNTED)
 
